@@ -1,0 +1,93 @@
+"""The card of a bundle: what it does, what it was made from, how good it is. JSON inside the ONNX file."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from weft.errors import CardError
+
+Task = Literal["weight", "composition"]
+TrainedOn = Literal["real", "simulated"]
+Extra = Literal["mm_per_pixel", "season", "wrap"]
+SEASONS: tuple[str, ...] = ("summer", "winter")  # graph input: 0 unknown, then 1, 2 in this order
+WRAPS: tuple[str, ...] = ("bag", "box", "loose")  # graph input: 0 unknown, then 1, 2, 3
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WeightCard(Section):
+    """What a weight bundle takes and what it has seen."""
+
+    bands: tuple[str, ...]  # order of the C axis of `photos`
+    max_photos: int = Field(ge=1)  # most photos of one subject it was trained with
+    decode_px: int = Field(ge=32)  # photos are decoded to at least this longest side before the graph
+    input_px: int = Field(ge=32)  # the graph resizes to a square of this side
+    range_grams: tuple[float, float]  # lightest and heaviest subject seen in training
+    uses: tuple[Extra, ...] = ()
+    mark: str | None = None  # kind of scale mark seen in training, with its size: "disc 25 mm"
+
+
+class FibreCard(Section):
+    """What a fibre bundle takes and what it has seen."""
+
+    fibres: tuple[str, ...]  # order of the F axis, names of `weft.fibres`
+    grid_nm: tuple[float, ...]  # wavelengths that any scan is resampled to, ascending
+    needed_nm: tuple[float, float]  # a scan must cover at least this
+    share_range: dict[str, tuple[float, float]]  # fibre -> smallest and largest share seen in training
+    instruments: tuple[str, ...] = ()
+    unknown_threshold: float = Field(default=0.5, ge=0, le=1)  # `unknown` at or above this: no composition
+
+
+class Proof(Section):
+    """How closely this file answers like the model it was exported from."""
+
+    engine: str  # "onnxruntime"
+    bound: float  # grams: relative; shares: absolute
+    measured: float  # the largest gap found at export
+    cases: int  # inputs compared at export; at most 4 of them travel in the file
+
+
+class Card(Section):
+    format: Literal[1] = 1
+    task: Task
+    name: str
+    version: str
+    trained_on: TrainedOn
+    created_at: str  # UTC, ISO 8601
+    code_revision: str
+    dataset_fingerprint: str
+    dataset: str  # one sentence: what it was trained on
+    recipe: str  # the whole recipe, as YAML
+    licence_notes: tuple[str, ...]
+    subjects: int = Field(ge=1)
+    coverage: float | None = Field(default=None, gt=0, lt=1)  # None: no honest interval is available
+    calibration_subjects: int = Field(default=0, ge=0)
+    metrics: dict[str, float]
+    limits: tuple[str, ...] = ()  # sentences a user must know: "27-50 % cotton only"
+    proof: Proof
+    weight: WeightCard | None = None
+    composition: FibreCard | None = None
+
+    @model_validator(mode="after")
+    def has_the_section_of_its_task(self) -> "Card":
+        if (self.weight is not None) != (self.task == "weight"):
+            raise ValueError("task and section `weight` contradict each other")
+        if (self.composition is not None) != (self.task == "composition"):
+            raise ValueError("task and section `composition` contradict each other")
+        if self.coverage is not None and self.calibration_subjects < 20:
+            raise ValueError("an interval needs at least 20 calibration subjects")
+        return self
+
+
+def read_card(text: str) -> Card:
+    """Parse a card; anything missing, extra or out of range is a CardError that names the field."""
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "card"
+        raise CardError(
+            f"bundle card: {where}: {first['msg']}; export the bundle again with this version of Weft"
+        ) from error
