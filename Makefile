@@ -1,0 +1,12 @@
+# The two commands that matter: `make serve` and `make test`. Both set up .venv first.
+PORT ?= 8000
+
+.PHONY: setup serve test
+setup:
+	@scripts/setup
+
+serve: setup
+	@exec .venv/bin/weft serve --port $(PORT)
+
+test: setup
+	@scripts/check $(CHECK)
