@@ -2,7 +2,7 @@
 
 What is exchangeable is the subject, not the photo: twenty photos of one parcel are one draw. Every subject
 therefore carries the same weight, spread evenly over its captures (hierarchical conformal prediction, Lee,
-Barber and Willett 2023); with one capture a subject this is the order statistic ceil((n + 1) * coverage) of n.
+Barber and Willett 2023); with one capture a subject it is the order statistic ceil((n + 1) * coverage) of n.
 """
 
 from collections.abc import Sequence
