@@ -1,0 +1,1 @@
+"""Manifests of captures, readers of other people's data, splits by subject, and the simulator."""
