@@ -111,9 +111,8 @@ def calibrate_weight(predictions: pd.DataFrame, coverage: float) -> WeightCalibr
     """
     one = predictions[predictions["mode"] == "one"]
     several = predictions[(predictions["mode"] == "all") & (predictions["n_photos"] > 1)]
-    if one["subject"].nunique() < SUBJECTS_NEEDED:
-        return None
-    for bands in range(MAX_BANDS, 0, -1):
+    subjects = int(one["subject"].nunique())
+    for bands in range(min(MAX_BANDS, subjects // SUBJECTS_NEEDED), 0, -1):
         edges = _edges(one, bands)
         first = _log_margins(one, edges, coverage)
         if first is None:
@@ -125,7 +124,7 @@ def calibrate_weight(predictions: pd.DataFrame, coverage: float) -> WeightCalibr
             edges_grams=tuple(float(edge) for edge in edges),
             low_factor=_rows(np.exp(-margins)),
             high_factor=_rows(np.exp(margins)),
-            subjects=int(one["subject"].nunique()),
+            subjects=subjects,
         )
     return None
 
