@@ -1,4 +1,4 @@
-"""The columns of a manifest: their types, what their values may be, and the nearest right name of a wrong one."""
+"""The columns of a manifest: their types, what their values may be, the nearest right name of a wrong one."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+
 from weft.card import SEASONS, WRAPS
 from weft.fibres import FIBRES
 

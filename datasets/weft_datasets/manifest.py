@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from weft.errors import ManifestError
 
+from weft.errors import ManifestError
 from weft_datasets.columns import (
     REQUIRED,
     TYPES,
@@ -205,7 +205,7 @@ def _check_structure(frame: pd.DataFrame, name: str) -> None:
 
 
 def _to_arrow(frame: pd.DataFrame, name: str) -> pa.Table:
-    """Columns in the order of `TYPES`, then the source's own by name; no pandas metadata, so bytes stay the same."""
+    """Columns in the order of `TYPES`, then the source's own by name; no pandas metadata: same bytes."""
     known = [column for column in TYPES if column in frame]
     others = sorted(str(column) for column in frame.columns if column not in TYPES)
     arrays: dict[str, pa.Array] = {}

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from weft.errors import ManifestError
-
 from weft_datasets.manifest import Manifest
 
 KINDS: Final[dict[str, str]] = {

@@ -1,7 +1,7 @@
-"""FT-NIR absorbance of cotton/PET blends by wavenumber, each fabric scanned at many spots in several sessions.
+"""FT-NIR absorbance of cotton/PET blends by wavenumber, each fabric scanned at many spots and sessions.
 
 Traps: the share in a file's name is nominal; the author's correction is up to 10 points away and is the truth
-here (`cotton_percent_nominal` keeps the other). `fabric` is the physical thing: a split by scan means nothing.
+here (`cotton_percent_nominal` keeps the other). `fabric` is the physical thing, not the scan.
 """
 
 from pathlib import Path

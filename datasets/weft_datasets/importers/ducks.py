@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 import xlrd
-from weft.errors import ManifestError
 
+from weft.errors import ManifestError
 from weft_datasets.columns import some
 from weft_datasets.importers.source import need
 from weft_datasets.manifest import Manifest, make_manifest
@@ -29,19 +29,20 @@ def read(source: Path) -> Manifest:
         if number not in weights:
             unweighed.append(folder.name)
             continue
-        for photo in sorted(folder.glob("*.jpg"), key=lambda p: (len(p.stem), p.stem)):
-            rows.append(
-                {
-                    "capture": f"duck{number:02d}-{photo.stem}",
-                    "subject": f"duck{number:02d}",
-                    "kind": "photo",
-                    "path": photo.relative_to(source).as_posix(),
-                    "grams": round(weights[number] * 1000.0, 3),
-                    "klass": "duck",
-                    "view": "top",
-                    "site": "line",
-                }
-            )
+        photos = sorted(folder.glob("*.jpg"), key=lambda photo: (len(photo.stem), photo.stem))
+        rows += [
+            {
+                "capture": f"duck{number:02d}-{photo.stem}",
+                "subject": f"duck{number:02d}",
+                "kind": "photo",
+                "path": photo.relative_to(source).as_posix(),
+                "grams": round(weights[number] * 1000.0, 3),
+                "klass": "duck",
+                "view": "top",
+                "site": "line",
+            }
+            for photo in photos
+        ]
     if unweighed:
         raise ManifestError(f"{table.name} weighs {len(weights)} subjects, none of them {some(unweighed)}")
     notes = {"source": "RuoyuChen10/Image_weighing", "licence": "MIT"}

@@ -14,8 +14,8 @@ from typing import Final
 
 import pandas as pd
 import xlrd
-from weft.errors import ManifestError
 
+from weft.errors import ManifestError
 from weft_datasets.columns import some
 from weft_datasets.importers.source import need
 from weft_datasets.manifest import Manifest, make_manifest
@@ -59,7 +59,7 @@ def read(source: Path) -> Manifest:
         )
     if nameless:
         raise ManifestError(
-            f"{len(nameless)} photos have no weight in {table.name} or another name than <id><T or S>(n).JPG: "
+            f"{len(nameless)} photos have no weight in {table.name} or a name unlike <id><T or S>(n).JPG: "
             f"{some(nameless)}"
         )
     notes = {

@@ -1,7 +1,7 @@
 """Fabrics on a TI DLP NIRscan Nano: absorbance, several scans a swatch, shares by the seller's label.
 
 Traps: `swatch` is the physical thing, `label` is not; the PVC background is no fibre and has empty shares;
-`label_note` says which labels are in doubt (C03 is probably rayon); times are day/month/year without leading zeros.
+`label_note` says which labels are in doubt (C03 is probably rayon); times are day/month/year, unpadded.
 """
 
 import re

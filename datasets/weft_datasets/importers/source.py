@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
 from weft.errors import ManifestError
 from weft.spectra import Quantity, make_scan
 
