@@ -1,0 +1,126 @@
+"""Labelled spectra without an instrument: published absorption bands, light scatter, moisture, dye, and an instrument's errors.
+
+The same seed gives the same bytes. Real scans were used in two ways only: see `SIMULATOR_VERSION`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from weft_datasets import strangers, swatches
+from weft_datasets.absorption import Floats, Spread
+from weft_datasets.instruments import PRESETS, Preset, Unit, drawn_unit, grid_of, measured
+from weft_datasets.manifest import Manifest, make_manifest, write_manifest
+
+SIMULATOR_VERSION = "0"
+FIBRES = tuple(swatches.PURE)
+STRANGERS = 0.15  # share of subjects that are no textile fibre
+UNITS = 24  # instruments in the simulated world; a subject is scanned on one or two of them
+
+
+def write_spectra(
+    out: Path,
+    *,
+    subjects: int,
+    seed: int,
+    scans: tuple[int, int] = (1, 4),
+    grid: tuple[float, float, float] | None = None,
+) -> Manifest:
+    """Simulate garments and things that are none, and write `out/manifest.parquet`.
+
+    Args:
+        scans: Fewest and most scans of a subject.
+        grid: First and last wavelength and step in nm for all scans; None: each instrument's own.
+
+    Raises:
+        ValueError: No subjects, a range of scans or a grid that holds nothing, or a grid beyond 350-2550 nm.
+    """
+    if subjects < 1 or not 1 <= scans[0] <= scans[1]:
+        raise ValueError(
+            f"need at least one subject and scans in order, got {subjects} subjects, scans {scans}"
+        )
+    asked = None if grid is None else asked_grid(grid)
+    rows = [row for subject in range(subjects) for row in simulate_subject(subject, seed, scans, asked)]
+    frame = pd.DataFrame(rows)
+    notes = {
+        "source": "simulated from published absorption bands; no measured spectrum was copied or fitted",
+        "licence": "Apache-2.0",
+        "simulated": True,
+        "simulator_version": SIMULATOR_VERSION,
+        "seed": seed,
+        "subjects": subjects,
+    }
+    manifest = make_manifest(frame, root=out, name="simulated-spectra", notes=notes)
+    return write_manifest(manifest, out / "manifest.parquet")
+
+
+def asked_grid(grid: tuple[float, float, float]) -> Floats:
+    start, stop, step = grid
+    if not (350.0 <= start < stop <= 2550.0 and 0.0 < step <= (stop - start) / 8):
+        raise ValueError(
+            f"grid {start:g}-{stop:g} nm by {step:g} nm; need 350-2550 nm, ascending, at least 9 points"
+        )
+    return np.arange(start, stop + step / 2, step)
+
+
+def simulate_subject(
+    index: int, seed: int, scans: tuple[int, int], asked: Floats | None
+) -> Iterator[dict[str, Any]]:
+    """All manifest rows of one subject; depends on nothing but the seed and its number."""
+    rng = np.random.default_rng([seed, index])
+    spread = Spread()
+    stranger = strangers.drawn_stranger(rng, spread=spread) if rng.random() < STRANGERS else None
+    swatch = swatches.drawn_swatch(rng, spread=spread) if stranger is None else None
+    humidity = float(rng.uniform(0.2, 0.85))
+    units = [_unit(seed, rng, asked) for _ in range(2)]
+    truth = _truth({} if swatch is None else swatch.shares)
+    klass = stranger.name if stranger is not None else _klass(truth)
+    for scan in range(int(rng.integers(scans[0], scans[1] + 1))):
+        if swatch is not None:
+            seen = swatches.reflectance(swatch, rng, spread=spread, humidity=humidity)
+        else:
+            assert stranger is not None
+            seen = strangers.reflectance(stranger, rng)
+        unit, number = units[int(rng.random() < 0.25)]
+        wavelength = grid_of(unit.preset) if asked is None else asked
+        yield {
+            "capture": f"s{index:06d}-{scan}",
+            "subject": f"s{index:06d}",
+            "kind": "spectrum",
+            "wavelength_nm": wavelength,
+            "absorbance": measured(seen, unit, wavelength, rng),
+            **truth,
+            "klass": klass,
+            "instrument": f"{unit.preset.name} #{number}",
+            "quantity": unit.preset.quantity,
+            "simulated": True,
+        }
+
+
+def _unit(seed: int, rng: np.random.Generator, asked: Floats | None) -> tuple[Unit, int]:
+    fitting = [p for p in PRESETS if asked is None or (p.start_nm <= asked[0] and asked[-1] <= p.stop_nm)]
+    if not fitting:  # no preset sees that far: stretch the widest one
+        assert asked is not None
+        fitting = [replace(PRESETS[4], start_nm=float(asked[0]), stop_nm=float(asked[-1]))]
+    odds = np.array([p.share for p in fitting])
+    preset: Preset = fitting[int(rng.choice(len(fitting), p=odds / odds.sum()))]
+    number = int(rng.integers(UNITS))
+    return drawn_unit(
+        preset, np.random.default_rng([seed, 1 << 40, PRESETS_BY_NAME[preset.name], number])
+    ), number
+
+
+PRESETS_BY_NAME = {preset.name: place for place, preset in enumerate(PRESETS)}
+
+
+def _truth(shares: swatches.Shares) -> dict[str, float]:
+    truth = {f"{name}_pct": round(100.0 * shares.get(name, 0.0), 6) for name in FIBRES}
+    return {**truth, "unknown_pct": 0.0 if shares else 100.0}
+
+
+def _klass(truth: dict[str, float]) -> str:
+    return "+".join(name.removesuffix("_pct") for name, value in truth.items() if value > 0)

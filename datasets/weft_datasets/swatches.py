@@ -1,0 +1,188 @@
+"""Simulated garments: what they are made of, how they were spun, dyed and finished, and how light leaves them.
+
+A swatch is drawn once a subject; `reflectance` draws how one scan of it was taken (layers, backing, moisture, place).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from weft_datasets.absorption import (
+    FIBRE_MATERIALS,
+    OTHER_MATERIALS,
+    WATER,
+    Floats,
+    Material,
+    Spread,
+    coefficient,
+    drawn,
+)
+from weft_datasets.instruments import INNER_NM
+from weft_datasets.scatter import absorption_per_mass, layer_reflectance, scatter_per_mass, with_surface
+
+Shares = dict[str, float]
+
+# How often a pure fibre is drawn. Flatter than the market, where cotton and polyester are 80 %: rare fibres must be learnt.
+PURE: Shares = {
+    "cotton": 18.0,
+    "polyester": 18.0,
+    "nylon": 13.0,
+    "wool": 10.0,
+    "acrylic": 9.0,
+    "viscose": 9.0,
+    "acetate": 7.0,
+    "silk": 5.0,
+    "flax": 5.0,
+    "polypropylene": 4.0,
+    "elastane": 2.0,
+}  # fmt: skip
+# Blends as shops sell them: fibres, range of the first's share in %, how often.
+BLENDS: tuple[tuple[tuple[str, ...], tuple[float, float], float], ...] = (
+    (("cotton", "polyester"), (10, 90), 20),
+    (("viscose", "polyester"), (20, 80), 6),
+    (("wool", "polyester"), (20, 80), 6),
+    (("wool", "nylon"), (50, 90), 5),
+    (("wool", "acrylic"), (20, 80), 5),
+    (("acrylic", "polyester"), (20, 80), 3),
+    (("cotton", "acrylic"), (30, 70), 3),
+    (("cotton", "nylon"), (30, 85), 4),
+    (("viscose", "nylon"), (30, 85), 3),
+    (("nylon", "polyester"), (15, 85), 6),
+    (("acetate", "polyester"), (30, 80), 2),
+    (("acetate", "nylon"), (40, 80), 1),
+    (("flax", "cotton"), (30, 70), 3),
+    (("flax", "viscose"), (30, 70), 3),
+    (("cotton", "viscose"), (30, 70), 3),
+    (("silk", "cotton"), (30, 70), 2),
+    (("cotton", "elastane"), (90, 98), 6),
+    (("polyester", "elastane"), (80, 97), 6),
+    (("nylon", "elastane"), (75, 92), 5),
+    (("viscose", "elastane"), (90, 97), 3),
+)
+BLEND_SHARE = 0.38
+THIRD_FIBRE_SHARE = 0.12  # of blends get a third fibre
+FIBRE_UM = {"cotton": 15.0, "flax": 18.0, "viscose": 13.0, "wool": 21.0, "silk": 12.0, "elastane": 35.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Swatch:
+    """One garment's cloth. Spectra over `INNER_NM`, shape (L,)."""
+
+    shares: Shares  # by weight, sum 1, as its label says
+    absorption: dict[str, Floats]  # fibre -> K in m2/kg, dry
+    water: Floats  # K of bound water in m2/kg of water
+    regain: dict[str, float]  # fibre -> moisture at 65 % relative humidity
+    scatter: dict[str, Floats]  # fibre -> S in m2/kg
+    colour: Floats  # K of dye and pigment in m2/kg of cloth
+    weight: float  # kg/m2, one layer
+    intimate: bool  # fibres spun into one yarn; otherwise plied or knitted side by side
+    shine: float
+
+
+def drawn_shares(rng: np.random.Generator) -> Shares:
+    """A label: whole per cents, sum 1."""
+    if rng.random() >= BLEND_SHARE:
+        names = list(PURE)
+        odds = np.array(list(PURE.values()))
+        return {names[int(rng.choice(len(names), p=odds / odds.sum()))]: 1.0}
+    odds = np.array([row[2] for row in BLENDS], float)
+    fibres, (low, high), _ = BLENDS[int(rng.choice(len(BLENDS), p=odds / odds.sum()))]
+    first = float(round(rng.uniform(low, high)))
+    percent = {fibres[0]: first, fibres[1]: 100.0 - first}
+    if rng.random() < THIRD_FIBRE_SHARE:
+        third = str(rng.choice(["elastane", "nylon", "acrylic", "viscose", "polyester"]))
+        if third not in percent:
+            taken = float(rng.integers(2, 6 if third == "elastane" else 25))
+            taken = min(taken, percent[fibres[0]] - 1.0)
+            percent[fibres[0]] -= taken
+            percent[third] = taken
+    return {name: value / 100.0 for name, value in percent.items()}
+
+
+def drawn_colour(rng: np.random.Generator) -> Floats:
+    """K of dyes in m2/kg: visible bands whose tails reach past 900 nm, and carbon black, flat over the whole range."""
+    colour = np.zeros_like(INNER_NM)
+    for _ in range(int(rng.integers(0, 4))):
+        centre = rng.uniform(400.0, 720.0)
+        width = rng.uniform(60.0, 130.0)
+        colour += rng.exponential(12.0) * np.exp(-0.5 * ((INNER_NM - centre) / width) ** 2)
+        # Tails of aggregated dye are exponential (Urbach) rather than Gaussian.
+        colour += rng.exponential(0.25) * np.exp(
+            -np.maximum(INNER_NM - 780.0, 0.0) / rng.uniform(40.0, 160.0)
+        )
+    if rng.random() < 0.10:
+        colour += rng.exponential(2.0) * (INNER_NM / 1300.0) ** -rng.uniform(0.2, 1.0)
+    # Everything textile yellows a little towards the blue.
+    return colour + rng.exponential(1.0) * np.exp(-(INNER_NM - 340.0) / 90.0)
+
+
+def _scatter(name: str, rng: np.random.Generator) -> Floats:
+    micron = FIBRE_UM.get(name, 16.0) * np.exp(rng.normal(0.0, 0.25))
+    scatter = scatter_per_mass(INNER_NM, level=10.0 * 15.0 / micron, slope=rng.uniform(0.0, 0.6))
+    if name not in {"cotton", "flax", "wool", "silk"} and rng.random() < 0.7:  # delustred with TiO2
+        scatter = scatter + scatter_per_mass(
+            INNER_NM, level=rng.exponential(4.0), slope=rng.uniform(1.0, 2.0)
+        )
+    return scatter
+
+
+def _absorption(rows: Material, rng: np.random.Generator, *, spread: Spread, warming_k: float) -> Floats:
+    made = drawn(rows, rng, spread=spread, warming_k=warming_k)
+    solid = coefficient(made, INNER_NM, lorentz=rng.uniform(0.15, 0.45))
+    return absorption_per_mass(solid, density=made.density)
+
+
+def drawn_swatch(rng: np.random.Generator, *, spread: Spread) -> Swatch:
+    shares = drawn_shares(rng)
+    warming = float(rng.normal(2.0, 6.0))
+    return Swatch(
+        shares=shares,
+        absorption={
+            n: _absorption(FIBRE_MATERIALS[n], rng, spread=spread, warming_k=warming) for n in shares
+        },
+        water=_absorption(WATER, rng, spread=spread, warming_k=warming),
+        regain={n: FIBRE_MATERIALS[n].regain for n in shares},
+        scatter={n: _scatter(n, rng) for n in shares},
+        colour=drawn_colour(rng),
+        weight=float(np.exp(rng.normal(np.log(0.19), 0.45))),
+        intimate=bool(rng.random() < 0.6),
+        shine=float(rng.uniform(0.002, 0.03)),
+    )
+
+
+def drawn_backing(rng: np.random.Generator, *, spread: Spread) -> Floats:
+    """What lies under the cloth: white tile, dark table, or a plastic belt."""
+    kind = rng.random()
+    if kind < 0.3:
+        return np.full_like(INNER_NM, rng.uniform(0.85, 0.98))
+    if kind < 0.7:
+        return np.full_like(INNER_NM, rng.uniform(0.02, 0.30)) * (INNER_NM / 1300.0) ** rng.normal(0.0, 0.3)
+    belt = _absorption(OTHER_MATERIALS[str(rng.choice(["pvc", "rubber"]))], rng, spread=spread, warming_k=0.0)
+    scatter = scatter_per_mass(
+        INNER_NM, level=float(rng.uniform(1.0, 6.0)), slope=float(rng.uniform(0.3, 1.5))
+    )
+    return layer_reflectance(belt, scatter, weight=3.0, backing=np.full_like(INNER_NM, 0.3))
+
+
+def reflectance(swatch: Swatch, rng: np.random.Generator, *, spread: Spread, humidity: float) -> Floats:
+    """One scan's true reflectance over `INNER_NM`, shape (L,); `humidity` is relative, 0..1."""
+    spot = np.array(list(swatch.shares.values()))
+    if len(spot) > 1:  # a spot of 5-20 mm2 is not the whole garment
+        spot = rng.dirichlet(spot * (400.0 if swatch.intimate else 120.0))
+    backing = drawn_backing(rng, spread=spread)
+    # As often as not a cloth is folded until nothing shines through.
+    weight = swatch.weight * float(rng.choice([1, 2, 4, 8], p=[0.35, 0.25, 0.3, 0.1]))
+    parts: list[tuple[float, Floats, Floats]] = []
+    for share, name in zip(spot, swatch.shares, strict=True):
+        # Sorption isotherm, near linear from 20 to 80 % humidity.
+        moisture = swatch.regain[name] * (0.25 + 1.15 * humidity)
+        parts.append((float(share), swatch.absorption[name] + moisture * swatch.water, swatch.scatter[name]))
+    if swatch.intimate:
+        absorption = sum(share * k for share, k, _ in parts) + swatch.colour
+        scatter = sum(share * s for share, _, s in parts)
+        inner = layer_reflectance(absorption, scatter, weight=weight, backing=backing)
+    else:
+        inner = np.zeros_like(INNER_NM)
+        for share, k, s in parts:
+            inner += share * layer_reflectance(k + swatch.colour, s, weight=weight, backing=backing)
+    return with_surface(inner, shine=swatch.shine * float(np.exp(rng.normal(0.0, 0.3))))
