@@ -103,7 +103,9 @@ def predicted_against_true(predictions: pd.DataFrame, *, coverage: float) -> Fig
                     linewidth=1,
                     label=word,
                 )
-            panel.legend(fontsize=8, frameon=False, loc="upper left")
+            for handle in panel.legend(fontsize=8, frameon=False, loc="upper left").legend_handles:
+                if handle is not None:
+                    handle.set_alpha(1)
         panel.plot(rows["grams"], rows["predicted_grams"], ".", color=INK, markersize=3, alpha=0.6)
         for factor, style in ((1, "-"), (0.5, "--"), (2, "--")):
             panel.plot(ends, ends * factor, style, color=GREY, linewidth=1, zorder=0)
@@ -206,7 +208,7 @@ def _by_band(panel: Axes, predictions: pd.DataFrame, coverage: float) -> None:
     panel.set_xlabel("predicted grams", fontsize=9)
     panel.set_ylabel("share of truths inside", fontsize=9)
     panel.set_title("by predicted mass; line: 95 % binomial band", fontsize=10, color=INK)
-    panel.legend(fontsize=8, frameon=False, loc="lower left")
+    panel.legend(fontsize=8, framealpha=0.9, edgecolor="none", loc="lower left")
 
 
 def confusion_of(predictions: pd.DataFrame) -> Figure | None:
@@ -290,7 +292,7 @@ def unknown_scores(predictions: pd.DataFrame) -> Figure | None:
     if strange.all() or not strange.any():
         return None
     area = auroc(strange, score, np.ones(len(score)))
-    figure, (panel,) = canvas(f"How well unknowns are told apart: AUROC {area:.3f}", height=3.6)
+    figure, (panel,) = canvas(f"How well unknowns are told apart: AUROC {area:.3f}", width=6.4, height=3.6)
     for here, colour, word in ((~strange, BLUE, "known fibres"), (strange, ORANGE, "unknown")):
         weights = np.full(int(here.sum()), 1 / here.sum())
         panel.hist(score[here], bins=np.linspace(0, 1, 26), weights=weights, color=colour, alpha=0.6,
