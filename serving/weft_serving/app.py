@@ -1,0 +1,92 @@
+"""The service as one ASGI app, built by a function from what it needs. Importing this loads nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from weft.identifier import Identifier
+from weft.weigher import Weigher
+
+from weft import __version__
+from weft.bundle import Bundle
+from weft_serving import bundles, compositions, docs_page, estimates, health, metrics, problems, stream
+from weft_serving.guard import BodyGuard
+from weft_serving.kept import check_folder
+from weft_serving.metrics import Metrics, Observe
+from weft_serving.pages.router import router as pages
+from weft_serving.pool import Pool
+from weft_serving.recent import Recent
+from weft_serving.service import Service
+from weft_serving.settings import Settings
+from weft_serving.store import Store
+
+_ABOUT = """Weighs and sorts used clothes by sight: photos to kilograms, near-infrared scans to fibre shares.
+
+Errors are `application/problem+json` (RFC 9457); [/problems](/problems) lists every `type`.
+`WS /v1/stream`: the first message is JSON, `{"task": "weight"}` or `{"task": "composition", "wavelength_nm":
+[...], "quantity": "reflectance"}`; then each binary message, a JPEG or a little-endian float32 spectrum, gets
+one JSON answer with a running `number`, in order."""
+
+
+def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Store) -> FastAPI:
+    """The whole service on two loaded bundles and an open store; it closes the store when it stops.
+
+    Raises:
+        StoreError: Photos are to be kept in a folder that cannot be written.
+        WrongTaskError: The bundles are the wrong way round.
+    """
+    if settings.keep_photos is not None:
+        check_folder(settings.keep_photos)
+    service = Service(
+        settings=settings,
+        weight=weight,
+        fibre=fibre,
+        weigher=Weigher(weight),
+        identifier=Identifier(fibre),
+        store=store,
+        pool=Pool(workers=settings.workers, waiting=settings.waiting),
+        recent=Recent(seconds=settings.recent_seconds, most_bytes=settings.recent_bytes),
+        metrics=Metrics(),
+    )
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.pool.close()
+        store.close()
+
+    app = FastAPI(
+        title="Weft", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=running
+    )
+    app.state.service = service
+    _watch(service)
+    for part in (estimates, compositions, stream, bundles, health, metrics):
+        app.include_router(part.router)
+    app.include_router(pages)
+    docs_page.install(app)
+    problems.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(
+        BodyGuard,
+        body_seconds=settings.body_seconds,
+        idle_seconds=settings.idle_seconds,
+        in_flight_bytes=settings.in_flight_bytes,
+    )
+    app.add_middleware(Observe, metrics=service.metrics)
+    return app
+
+
+def _watch(service: Service) -> None:
+    """Figures that are read when Prometheus asks, and the bundles' names."""
+    service.metrics.jobs.set_function(lambda: service.pool.jobs)
+    service.metrics.recent_bytes.set_function(lambda: service.recent.held_bytes)
+    for bundle in (service.weight, service.fibre):
+        card = bundle.card
+        service.metrics.bundles.labels(card.task).info(
+            {
+                "name": card.name,
+                "version": card.version,
+                "sha256": bundle.sha256,
+                "trained_on": card.trained_on,
+            }
+        )

@@ -1,0 +1,76 @@
+"""The verbs `weft serve` and `weft harvest`: thin shells; what is heavy is imported inside them."""
+
+import os
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.option(
+    "--weight", type=_FILE, help="Weight bundle.  [default: $WEFT_BUNDLES/weight.onnx, or the package's]"
+)
+@click.option(
+    "--fibre", type=_FILE, help="Fibre bundle.  [default: $WEFT_BUNDLES/fibre.onnx, or the package's]"
+)
+@click.option("--host", help="Address to listen on; 0.0.0.0 for the whole network.  [default: 127.0.0.1]")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Port; 0 takes a free one.  [default: $PORT, or 8000]"
+)
+@click.option(
+    "--database", metavar="URL", help="sqlite:///FILE or postgresql://...  [default: sqlite:///weft.db]"
+)
+@click.option(
+    "--keep-photos", type=click.Path(path_type=Path, file_okay=False), help="Keep photos in this folder."
+)
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads that decode and infer.  [default: 2]")
+def serve(
+    weight: Path | None,
+    fibre: Path | None,
+    host: str | None,
+    port: int | None,
+    database: str | None,
+    keep_photos: Path | None,
+    workers: int | None,
+) -> None:
+    """Answer over HTTP until stopped. Every option has a variable WEFT_...; see docs/service.md."""
+    from weft.errors import WeftError
+    from weft_serving.run import run_service
+    from weft_serving.settings import read_settings
+
+    try:
+        settings = read_settings(
+            os.environ,
+            weight=weight,
+            fibre=fibre,
+            host=host,
+            port=port,
+            database_url=database,
+            keep_photos=keep_photos,
+            workers=workers,
+        )
+        run_service(settings, say=click.echo)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.command()
+@click.option("--out", type=_FILE, required=True, help="Manifest to write, Parquet.")
+@click.option("--database", metavar="URL", help="As for `weft serve`.  [default: sqlite:///weft.db]")
+@click.option(
+    "--photos", type=click.Path(path_type=Path, file_okay=False), help="Where the kept photos lie now."
+)
+def harvest(out: Path, database: str | None, photos: Path | None) -> None:
+    """Turn kept, weighed estimates into a manifest to train on."""
+    from weft.errors import WeftError
+    from weft_serving.harvest import harvest_manifest
+    from weft_serving.settings import read_settings
+
+    try:
+        settings = read_settings(os.environ, database_url=database)
+        report = harvest_manifest(settings.database_url, out, photos=photos)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{out}: {report}")

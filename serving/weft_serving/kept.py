@@ -1,0 +1,75 @@
+"""Photos on disk, only where the operator said so: upright, re-encoded, without the camera's metadata."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import simplejpeg
+
+from weft.errors import StoreError
+from weft.photos import decode_photo
+
+_LONGEST_PX: Final = 4096  # a label of 60 mm in a scene of 1.2 m still has 200 pixels
+_QUALITY: Final = 92
+
+
+def keep_photos(folder: Path, estimate_id: str, photos: Sequence[bytes], *, first: int) -> list[str]:
+    """Write photos as `<folder>/<estimate id>/<number>.jpg` and return their absolute paths.
+
+    The pixels alone are written: position, time, owner and maker in the original never reach the disk.
+
+    Raises:
+        StoreError: The folder cannot be written.
+        PhotoError: A photo cannot be decoded.
+    """
+    place = folder.resolve() / estimate_id  # both ours: nothing the client says becomes part of a path
+    paths: list[str] = []
+    for number, data in enumerate(photos, start=first):
+        photo = decode_photo(data, longest_px=_LONGEST_PX)
+        encoded = simplejpeg.encode_jpeg(photo.pixels, quality=_QUALITY, colorspace="RGB")
+        _write(place / f"{number}.jpg", encoded)
+        paths.append(str(place / f"{number}.jpg"))
+    return paths
+
+
+def read_kept(paths: Sequence[str]) -> list[bytes] | None:
+    """The kept photos' bytes, or None where one is gone."""
+    try:
+        return [Path(path).read_bytes() for path in paths]
+    except OSError:
+        return None
+
+
+def forget_photos(paths: Sequence[str]) -> None:
+    """Remove photos whose estimate could not be stored."""
+    for path in paths:
+        Path(path).unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise StoreError unless photos can be written below `folder`."""
+    probe = folder / f".weft-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StoreError(
+            f"photos cannot be kept in {folder} ({error.strerror}); name a folder that can be written"
+        ) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half.write_bytes(data)
+        os.replace(half, path)
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise StoreError(
+            f"a photo cannot be kept ({error.strerror}); check the folder and its room"
+        ) from error

@@ -1,0 +1,84 @@
+// The tab that turns a near-infrared scan into fibre shares.
+import { ask, busy, element, origin, Problem } from "./ask.js";
+
+const form = document.getElementById("identify-form");
+const go = document.getElementById("identify-go");
+const problem = document.getElementById("identify-problem");
+const result = document.getElementById("identify-result");
+const scan = document.getElementById("scan");
+const pasted = document.getElementById("pasted");
+const name = document.getElementById("scan-name");
+
+export function setUpIdentify() {
+  const changed = () => {
+    const file = scan.files[0];
+    name.hidden = !file;
+    name.textContent = file ? file.name : "";
+    go.disabled = !file && !pasted.value.trim();
+  };
+  scan.addEventListener("change", changed);
+  pasted.addEventListener("input", changed);
+  document.getElementById("example").addEventListener("click", async () => {
+    scan.value = "";
+    pasted.value = await (await fetch("/static/example-scan.csv")).text();
+    changed();
+    busy(go, problem, identify);
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(go, problem, identify);
+  });
+}
+
+async function identify() {
+  const body = new FormData();
+  const file = scan.files[0] ?? (pasted.value.trim() ? new File([pasted.value], "pasted.csv", { type: "text/csv" }) : null);
+  if (!file) throw new Problem("No scan", "Choose a scan file or paste two columns.");
+  body.append("file", file);
+  for (const field of ["unit", "quantity"]) if (form.elements[field].value) body.append(field, form.elements[field].value);
+  for (const field of ["white", "dark"]) if (form.elements[field].files[0]) body.append(field, form.elements[field].files[0]);
+  drawComposition(await ask("/v1/compositions?include=spectrum", { method: "POST", body }));
+}
+
+const percent = (share) => `${Math.round(share * 100)}`;
+
+function drawComposition(answer) {
+  const shares = answer.shares.filter((each) => each.share >= 0.01).sort((a, b) => b.share - a.share);
+  const plot = element("div", { class: "plot" });
+  const unknown = answer.unknown >= 0.5;
+  result.replaceChildren(
+    element("h2", {}, unknown ? "Not a textile this model knows" : headline(shares)),
+    origin(answer.bundle),
+    ...answer.warnings.map((text) => element("p", { class: "note" }, text)),
+    element("div", {}, ...shares.map(bar)),
+    element("p", { class: "muted" }, `chance that it is none of these: ${percent(answer.unknown)} %`,
+      shares.some((each) => each.low === null) ? " · too few calibration subjects for honest margins" : ""),
+    answer.map ? element("figure", {}, element("img", { class: "map", src: answer.map, alt: "main fibre by pixel" })) : null ?? "",
+    plot);
+  result.hidden = false;
+  if (answer.spectrum) drawSpectrum(plot, answer.spectrum);
+  result.scrollIntoView({ behavior: "smooth", block: "start" });
+}
+
+const headline = (shares) => shares.filter((each) => each.share >= 0.05).map((each) => `${percent(each.share)} % ${each.fibre}`).join(", ");
+
+function bar({ fibre, code, share, low, high }) {
+  const margin = low === null ? null : element("b", { style: `left:${low * 100}%;width:${(high - low) * 100}%` });
+  return element("div", { class: "fibre" },
+    element("span", {}, `${fibre} `, element("span", { class: "muted" }, code)),
+    element("span", { class: "bar" }, element("i", { style: `width:${share * 100}%` }), margin),
+    element("span", { class: "value" }, `${percent(share)} %`, low === null ? "" : element("span", { class: "muted" }, ` ${percent(low)}–${percent(high)}`)));
+}
+
+function drawSpectrum(place, { wavelength_nm, absorbance }) {
+  const ink = getComputedStyle(document.body).color;
+  const line = getComputedStyle(document.documentElement).getPropertyValue("--brand");
+  const axis = (label) => ({ label, stroke: ink, grid: { stroke: "#8883", width: 1 }, ticks: { stroke: "#8886" } });
+  const size = () => ({ width: place.clientWidth, height: Math.min(300, Math.max(200, place.clientWidth * 0.5)) });
+  const chart = new window.uPlot({
+    ...size(), scales: { x: { time: false } },
+    series: [{ label: "nm" }, { label: "absorbance", stroke: line, width: 2 }],
+    axes: [axis("wavelength, nm"), axis("absorbance")],
+  }, [wavelength_nm, absorbance], place);
+  addEventListener("resize", () => chart.setSize(size()));
+}

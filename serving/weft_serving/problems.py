@@ -1,0 +1,279 @@
+"""Every refusal as RFC 9457 `application/problem+json`: one table of kinds, one handler per error type."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, Response
+from fastapi.routing import APIRouter
+from markupsafe import escape
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from weft.errors import InputError, StoreError, WeftError
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+class Kind(NamedTuple):
+    """A kind of problem: `type` is `/problems/<slug>`, and that address explains it."""
+
+    status: int
+    title: str
+    help: str
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    # photos
+    "bad-photo": Kind(422, "Photo cannot be used", "Take the photo again and send it as JPEG, PNG or HEIC."),
+    "unsupported-photo": Kind(
+        415, "Not a photo we read", "Send JPEG, PNG, WebP or HEIC; names do not matter."
+    ),
+    "broken-photo": Kind(422, "Photo is damaged", "The file is empty, cut short or damaged; send it again."),
+    "photo-too-large": Kind(
+        413, "Photo is too large", "At most 30 MB and 120 megapixels a photo; shrink it."
+    ),
+    "wrong-photos": Kind(
+        422, "Wrong number of photos", "Send one to nine photos of one parcel, with the bands asked."
+    ),
+    # scans
+    "bad-input": Kind(422, "Input cannot be used", "Read `detail`; it says what was got and what is needed."),
+    "bad-scan": Kind(422, "Scan cannot be used", "Read `detail`; it says what was got and what is needed."),
+    "unsupported-scan": Kind(
+        415, "Not a scan we read", "Send NIRscan CSV, two-column text, JCAMP-DX or zipped ENVI."
+    ),
+    "broken-scan": Kind(
+        422, "Scan is damaged", "Points are missing, not numbers, or the header contradicts the data."
+    ),
+    "scan-too-large": Kind(
+        413, "Scan is too large", "At most 10,000 points a spectrum and 2 GB an unpacked cube."
+    ),
+    "wrong-quantity": Kind(
+        422, "Values cannot be that quantity", "Name the quantity the instrument wrote: see /docs."
+    ),
+    "reference-needed": Kind(
+        422, "References are needed", "Raw counts need `white` and `dark` scans beside them."
+    ),
+    "grid-mismatch": Kind(
+        422, "Wavelengths do not reach", "Scan the range that the bundle needs: see /v1/bundles."
+    ),
+    # requests
+    "bad-request": Kind(400, "Request cannot be read", "The body is not what its headers say; see /docs."),
+    "invalid-request": Kind(
+        422, "Request does not fit", "A field is missing, misspelt or out of range; see /docs."
+    ),
+    "not-found": Kind(404, "Not found", "Nothing has this address or this id; ids come with each answer."),
+    "method-not-allowed": Kind(
+        405, "Method not allowed", "The header `Allow` names what this address takes."
+    ),
+    "too-slow": Kind(408, "Body came too slowly", "Send the body without pauses, or fewer photos at once."),
+    "photos-gone": Kind(
+        410, "Earlier photos are gone", "Photos are not kept; send all of them anew as one estimate."
+    ),
+    "request-too-large": Kind(
+        413, "Request is too large", "At most 60 MB with files, 2 MB of JSON without them."
+    ),
+    "unsupported-content": Kind(415, "Content type not taken", "See /docs for what this address takes."),
+    "busy": Kind(503, "Too busy", "Wait as long as `Retry-After` says and send it again."),
+    "not-ready": Kind(503, "Not ready", "The service or its database is not ready; try again in a moment."),
+    "internal": Kind(500, "Fault of ours", "The log has more under the `request` id; please report it."),
+    # the house
+    "error": Kind(500, "Fault of ours", "The log has more under the `request` id; please report it."),
+    "bad-store": Kind(
+        503, "Store cannot be used", "The database or a folder cannot be used; tell the operator."
+    ),
+}
+_BY_STATUS: Final = {
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "request-too-large",
+    415: "unsupported-content",
+}
+
+
+class Refusal(WeftError):
+    """What is wrong with a request before its content is looked at."""
+
+    retry_after: int | None = None
+
+
+class BusyError(Refusal):
+    slug = "busy"
+    retry_after = 2
+
+
+class InvalidRequestError(Refusal):
+    slug = "invalid-request"
+
+
+class NotFoundError(Refusal):
+    slug = "not-found"
+
+
+class PhotosGoneError(Refusal):
+    slug = "photos-gone"
+
+
+class BadBodyError(Refusal):
+    slug = "bad-request"
+
+
+class BodyTooLargeError(Refusal):
+    slug = "request-too-large"
+
+
+class SlowBodyError(Refusal):
+    slug = "too-slow"
+
+
+class ContentTypeError(Refusal):
+    slug = "unsupported-content"
+
+
+class NotReadyError(Refusal):
+    slug = "not-ready"
+    retry_after = 2
+
+
+class FieldFault(BaseModel):
+    where: str
+    what: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `type` is stable; `detail` says what we got, what we need and what to do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request: str | None = None  # also in the header X-Request-Id and in the log
+    errors: list[FieldFault] | None = None  # where single fields are at fault
+
+
+def make_problem(
+    slug: str,
+    detail: str,
+    *,
+    instance: str,
+    request: str | None = None,
+    errors: list[FieldFault] | None = None,
+) -> Problem:
+    kind = KINDS.get(slug, KINDS["error"])
+    return Problem(
+        type=f"/problems/{slug if slug in KINDS else 'error'}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=instance,
+        request=request,
+        errors=errors,
+    )
+
+
+def problem_of(error: WeftError, *, instance: str, request: str | None = None) -> Problem:
+    """The problem for one of our errors. What an operator caused is not told to a client word by word."""
+    told = isinstance(error, InputError | Refusal)
+    detail = str(error) if told else KINDS.get(error.slug, KINDS["error"]).help
+    return make_problem(error.slug, detail, instance=instance, request=request)
+
+
+def reply(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    body = json.dumps(problem.model_dump(exclude_none=True), allow_nan=False, ensure_ascii=False).encode(
+        errors="replace"
+    )
+    return Response(body, problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def where(request: Request) -> dict[str, Any]:
+    """The two fields of a problem that name the occurrence."""
+    return {"instance": request.url.path[:200], "request": request.scope.get("weft.request")}
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, WeftError)
+    retry = (
+        error.retry_after if isinstance(error, Refusal) else (5 if isinstance(error, StoreError) else None)
+    )
+    headers = {"Retry-After": str(retry)} if retry is not None else None
+    return reply(problem_of(error, **where(request)), headers)
+
+
+async def refuse_fields(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = field_faults(error.errors())
+    detail = "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
+    return reply(make_problem("invalid-request", detail, errors=faults, **where(request)))
+
+
+async def refuse_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    slug = _BY_STATUS.get(error.status_code, "bad-request" if error.status_code < 500 else "internal")
+    kind = KINDS[slug]
+    made = make_problem(slug, f"{request.method} {request.url.path[:200]}: {kind.help}", **where(request))
+    return reply(made, error.headers)
+
+
+def field_faults(errors: Sequence[Any]) -> list[FieldFault]:
+    """Pydantic's list of errors without the input: it may be long, personal or not finite."""
+    return [
+        FieldFault(
+            where=".".join(str(part)[:60] for part in item["loc"][:6]) or "body", what=str(item["msg"])[:300]
+        )
+        for item in errors[:10]
+    ]
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(WeftError, refuse)
+    app.add_exception_handler(RequestValidationError, refuse_fields)
+    app.add_exception_handler(HTTPException, refuse_http)
+    app.include_router(router)
+
+
+router = APIRouter(tags=["problems"])
+
+
+@router.get("/problems/{slug}", response_class=HTMLResponse)
+def explain_problem(slug: str) -> str:
+    """What a kind of problem means and what to do about it; the address that `type` names."""
+    kind = KINDS.get(slug)
+    if kind is None:
+        raise NotFoundError(f"no kind of problem is called {slug[:60]!r}; GET /problems lists them")
+    return _page(escape(kind.title), f"<p>Status {kind.status}. {escape(kind.help)}</p>")
+
+
+@router.get("/problems", response_class=HTMLResponse)
+def list_problems() -> str:
+    """All kinds of problems."""
+    rows = "".join(
+        f"<tr><td><a href='/problems/{slug}'>{slug}</a><td>{kind.status}<td>{escape(kind.title)}"
+        f"<td>{escape(kind.help)}"
+        for slug, kind in KINDS.items()
+    )
+    return _page("Problems", f"<table><tr><th>type<th>status<th>title<th>what to do{rows}</table>")
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title>"
+        "<body style='font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem'>"
+        f"<h1>{title}</h1>{body}"
+    )
+
+
+def problem_responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    """What `/docs` says about a route's refusals."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for slug in slugs:
+        kind = KINDS[slug]
+        entry = found.setdefault(kind.status, {"description": "", "content": {MEDIA_TYPE: {}}})
+        entry["description"] += ("; " if entry["description"] else "") + f"{kind.title} (`{slug}`)"
+        entry["content"][MEDIA_TYPE] = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return found

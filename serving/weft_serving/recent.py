@@ -1,0 +1,57 @@
+"""Prepared photos of recent estimates, in memory only, so that a photo can be added in a later call."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from weft.weigher import Prepared
+
+
+class Recent:
+    """At most `most_bytes` of pixels, none older than `seconds`; the oldest go first. Thread-safe."""
+
+    def __init__(self, *, seconds: float, most_bytes: int) -> None:
+        self._seconds = seconds
+        self._most_bytes = most_bytes
+        self._entries: OrderedDict[str, tuple[float, tuple[Prepared, ...], int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._turns = [threading.Lock() for _ in range(64)]
+
+    def turn(self, key: str) -> threading.Lock:
+        """Held while a photo is added, so that two calls for one estimate do not forget each other's."""
+        return self._turns[hash(key) % len(self._turns)]
+
+    def put(self, key: str, photos: Sequence[Prepared]) -> None:
+        size = sum(photo.pixels.nbytes for photo in photos)
+        with self._lock:
+            self._forget(key)
+            if size > self._most_bytes or self._seconds <= 0:
+                return
+            self._entries[key] = (time.monotonic(), tuple(photos), size)
+            self._bytes += size
+            while self._bytes > self._most_bytes:
+                self._forget(next(iter(self._entries)))
+
+    def get(self, key: str) -> tuple[Prepared, ...] | None:
+        with self._lock:
+            self._drop_old()
+            entry = self._entries.get(key)
+            return entry[1] if entry is not None else None
+
+    @property
+    def held_bytes(self) -> int:
+        with self._lock:
+            self._drop_old()
+            return self._bytes
+
+    def _drop_old(self) -> None:
+        oldest = time.monotonic() - self._seconds
+        for key in [key for key, (at, _, _) in self._entries.items() if at < oldest]:
+            self._forget(key)
+
+    def _forget(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry[2]

@@ -1,0 +1,129 @@
+"""Starting the service: every reason not to start is found, and told in one line, before the port answers."""
+
+import json
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+
+from weft.bundle import BUNDLED, Bundle, load_bundle
+from weft.card import Task
+from weft.errors import BundleError, StoreError
+from weft.limits import PHOTO_BYTES
+from weft_serving.app import create_app
+from weft_serving.settings import Settings
+from weft_serving.store import open_store
+
+
+def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
+    """Load, prove, migrate, listen; returns when stopped.
+
+    Raises:
+        StoreError: The port, the database or the photo folder cannot be used.
+        BundleError: A bundle is missing or does not hold.
+    """
+    listening = listen(settings.host, settings.port)
+    try:
+        weight = load_bundle(find_bundle(settings, "weight"), task="weight", threads=1)
+        fibre = load_bundle(find_bundle(settings, "composition"), task="composition", threads=1)
+        store = open_store(settings.database_url)
+        app = create_app(settings, weight=weight, fibre=fibre, store=store)
+        for line in greeting(listening, settings, weight=weight, fibre=fibre):
+            say(line)
+        _log_to_stderr()
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,  # its lines hold ids and addresses; ours do not
+            server_header=False,
+            ws_max_size=PHOTO_BYTES,
+            ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
+            timeout_graceful_shutdown=10,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        listening.close()
+
+
+def find_bundle(settings: Settings, task: Task) -> Path:
+    """The named file, else the one in the folder of bundles, else the package's own."""
+    chosen, name = (settings.weight, "weight.onnx") if task == "weight" else (settings.fibre, "fibre.onnx")
+    if chosen is not None:
+        return chosen
+    if settings.bundles is not None:
+        if not settings.bundles.is_dir():
+            raise BundleError(f"WEFT_BUNDLES: {settings.bundles} is no folder; name one that holds {name}")
+        if (settings.bundles / name).exists():
+            return settings.bundles / name
+    if not (BUNDLED / name).exists():
+        option = "--weight" if task == "weight" else "--fibre"
+        raise BundleError(
+            f"this install brings no {name}; name a bundle with {option} FILE or set WEFT_BUNDLES"
+        )
+    return BUNDLED / name
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """An open socket; StoreError where the port is taken or the address is not ours."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        made = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise StoreError(f"cannot listen on {host} ({error.strerror}); choose another --host") from error
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(1024)
+    except OSError as error:
+        made.close()
+        raise StoreError(
+            f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port or PORT"
+        ) from error
+    return made
+
+
+def greeting(listening: socket.socket, settings: Settings, *, weight: Bundle, fibre: Bundle) -> list[str]:
+    """Where the service is, what answers there, and two lines to try."""
+    port = listening.getsockname()[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    base = f"http://{host}:{port}"
+    lines = [f"Weft is at {base}/ (its API at {base}/docs)"]
+    for bundle in (weight, fibre):
+        card = bundle.card
+        lines.append(f"  {card.task}: {card.name} {card.version}, trained on {card.trained_on} data")
+    kept = f"photos are kept in {settings.keep_photos}" if settings.keep_photos else "photos are not kept"
+    lines.append(f"  {kept}")
+    lines.append("Try, with a photo of a parcel:")
+    lines.append(f"  curl -F photos=@photo.jpg {base}/v1/estimates")
+    lines.append("or, without any file, a made-up spectrum:")
+    lines.append(f"  curl --json '{json.dumps(example_scan(fibre))}' {base}/v1/compositions")
+    return lines
+
+
+def example_scan(fibre: Bundle) -> dict[str, object]:
+    """A short smooth spectrum over the range that the bundle needs; it shows the form, not a real fabric."""
+    section = fibre.card.composition
+    low, high = section.needed_nm if section is not None else (900.0, 1700.0)
+    nm = np.linspace(np.floor(low), np.ceil(high), 17)
+    values = 0.55 - 0.18 * np.exp(-(((nm - 1490) / 60) ** 2)) - 0.1 * np.exp(-(((nm - 1200) / 40) ** 2))
+    return {
+        "wavelength_nm": [round(float(value), 1) for value in nm],
+        "values": [round(float(value), 3) for value in values],
+        "quantity": "reflectance",
+    }
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name, level in (("weft.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(level)

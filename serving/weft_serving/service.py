@@ -1,0 +1,54 @@
+"""What every route works with: made once by `create_app`, found through `Depends(service_of)`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from fastapi import Depends
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import HTTPConnection
+from weft.identifier import Identifier
+from weft.weigher import Weigher
+
+from weft.bundle import Bundle
+from weft_serving.metrics import Metrics
+from weft_serving.pool import Pool
+from weft_serving.recent import Recent
+from weft_serving.settings import Settings
+from weft_serving.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    settings: Settings
+    weight: Bundle
+    fibre: Bundle
+    weigher: Weigher
+    identifier: Identifier
+    store: Store
+    pool: Pool
+    recent: Recent
+    metrics: Metrics
+
+
+def service_of(connection: HTTPConnection) -> Service:
+    """The running service; the same for requests and streams."""
+    return connection.app.state.service
+
+
+TheService = Annotated[Service, Depends(service_of)]
+
+
+class BundleName(BaseModel):
+    """Which model answered, and whether it has ever seen a real measurement."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
+    sha256: str
+    trained_on: Literal["real", "simulated"]
+
+
+def name_of(bundle: Bundle) -> BundleName:
+    card = bundle.card
+    return BundleName(name=card.name, version=card.version, sha256=bundle.sha256, trained_on=card.trained_on)

@@ -1,0 +1,201 @@
+"""WS /v1/stream: one greeting that says what will come, then frames or spectra, one answer each, in order.
+
+Answers carry a running `number` and are not stored: a line sends tens of frames a second. Work for one
+connection is done one message at a time: TCP slows down a sender who is faster than the models.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from fastapi import WebSocket, WebSocketDisconnect
+from fastapi.routing import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from weft.marks import MarkHint
+
+from weft.errors import BrokenScanError, TooLargeError, WeftError
+from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
+from weft.spectra import Quantity, Scan, make_scan
+from weft_serving.compositions import answer_composition
+from weft_serving.estimates import answer_weight, prepare_photos
+from weft_serving.metrics import log_line
+from weft_serving.problems import (
+    BusyError,
+    InvalidRequestError,
+    Refusal,
+    field_faults,
+    make_problem,
+    problem_of,
+)
+from weft_serving.service import Service, service_of
+
+router = APIRouter()
+_GREETING_SECONDS: Final = 30.0
+_GREETING_CHARACTERS: Final = 1_000_000
+_CLOSE_POLICY: Final = 1008
+_CLOSE_BUSY: Final = 1013
+Answerer = Callable[[bytes], dict[str, Any]]
+
+
+class _Greeting(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class WeightGreeting(_Greeting):
+    """Every binary message is one photo of one parcel."""
+
+    task: Literal["weight"]
+    mark: Literal["qr", "disc"] | None = None
+    mark_mm: Annotated[float, Field(ge=1, le=2_000)] | None = None
+    season: Literal["summer", "winter"] | None = None
+    wrap: Literal["bag", "box", "loose"] | None = None
+
+    @model_validator(mode="after")
+    def mark_has_a_size(self) -> "WeightGreeting":
+        if (self.mark is None) != (self.mark_mm is None):
+            raise ValueError("`mark` and `mark_mm` belong together; send both or none")
+        return self
+
+
+class CompositionGreeting(_Greeting):
+    """Every binary message is one spectrum on these wavelengths, little-endian float32."""
+
+    task: Literal["composition"]
+    wavelength_nm: Annotated[list[float], Field(max_length=SPECTRUM_POINTS)]
+    quantity: Quantity
+
+
+_GREETINGS: Final = TypeAdapter[WeightGreeting | CompositionGreeting](
+    Annotated[WeightGreeting | CompositionGreeting, Field(discriminator="task")]
+)
+
+
+@router.websocket("/v1/stream")
+async def stream(socket: WebSocket) -> None:
+    service = service_of(socket)
+    await socket.accept()
+    try:
+        if service.metrics.open_streams >= service.settings.streams:
+            busy = BusyError(
+                f"{service.settings.streams} streams are open, the most here; come back in a moment"
+            )
+            await _close(socket, busy, _CLOSE_BUSY)
+            return
+        with service.metrics.stream_open():
+            await _serve(socket, service)
+    except WebSocketDisconnect:
+        return
+
+
+async def _serve(socket: WebSocket, service: Service) -> None:
+    try:
+        greeting = _read_greeting(await asyncio.wait_for(socket.receive(), _GREETING_SECONDS))
+        answerer = await service.pool.run_in_turn(lambda: _answerer(service, greeting))
+    except TimeoutError:
+        late = InvalidRequestError(f"no first message within {_GREETING_SECONDS:g} s; send {_EXAMPLE}")
+        await _close(socket, late, _CLOSE_POLICY)
+        return
+    except WeftError as error:
+        await _close(socket, error, _CLOSE_POLICY)
+        return
+    number = 0
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        number += 1
+        answer = await _answer(socket, service, answerer, message)
+        outcome = "problem" if "status" in answer else "answer"
+        service.metrics.stream_messages.labels(greeting.task, outcome).inc()
+        await _send(socket, {"number": number, **answer})
+
+
+_EXAMPLE: Final = (
+    '{"task": "weight"} or {"task": "composition", "wavelength_nm": [...], "quantity": "reflectance"}'
+)
+
+
+def _read_greeting(message: Any) -> WeightGreeting | CompositionGreeting:
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1005))
+    text: str | None = message.get("text")
+    if text is None:
+        raise InvalidRequestError(f"the first message was binary; send JSON text first: {_EXAMPLE}")
+    if len(text) > _GREETING_CHARACTERS:
+        raise InvalidRequestError(f"the first message has {len(text):,} characters; send {_EXAMPLE}")
+    try:
+        return _GREETINGS.validate_json(text)
+    except ValidationError as error:
+        faults = field_faults(error.errors(include_input=False))
+        told = "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
+        raise InvalidRequestError(f"first message: {told}; send {_EXAMPLE}") from error
+
+
+def _answerer(service: Service, greeting: WeightGreeting | CompositionGreeting) -> Answerer:
+    """What turns one binary message into one answer. Raises ScanError for a grid that does not fit."""
+    if isinstance(greeting, WeightGreeting):
+        return lambda data: _weigh(service, greeting, data)
+    points = len(greeting.wavelength_nm)
+    middle = {"reflectance_percent": 50.0, "transmittance_percent": 50.0}.get(greeting.quantity, 0.5)
+    service.identifier.check_grid(_scan(greeting, np.full(points, middle, np.float32)))
+    return lambda data: _identify(service, greeting, data)
+
+
+def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str, Any]:
+    if len(data) > PHOTO_BYTES:
+        raise TooLargeError(
+            f"photo has {len(data):,} bytes, at most {PHOTO_BYTES:,} are taken; send a smaller one"
+        )
+    hint = MarkHint(greeting.mark, greeting.mark_mm) if greeting.mark and greeting.mark_mm else None
+    prepared = prepare_photos(service, [data], hint)
+    with service.metrics.stage("weigh"):
+        estimate = service.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
+    return answer_weight(estimate).model_dump(mode="json")
+
+
+def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> dict[str, Any]:
+    needed = 4 * len(greeting.wavelength_nm)
+    if len(data) != needed:
+        raise BrokenScanError(
+            f"message has {len(data):,} bytes, needed {needed:,}: one little-endian float32 for each of the "
+            f"{len(greeting.wavelength_nm):,} wavelengths of the first message"
+        )
+    scan = _scan(greeting, np.frombuffer(data, "<f4"))
+    with service.metrics.stage("identify"):
+        return answer_composition(service.identifier.identify(scan)).model_dump(mode="json")
+
+
+def _scan(greeting: CompositionGreeting, values: Any) -> Scan:
+    return make_scan(values=values, quantity=greeting.quantity, wavelength_nm=greeting.wavelength_nm)
+
+
+async def _answer(socket: WebSocket, service: Service, answerer: Answerer, message: Any) -> dict[str, Any]:
+    """One answer or one problem; nothing that a message holds ends the stream."""
+    data: bytes | None = message.get("bytes")
+    try:
+        if data is None:
+            raise InvalidRequestError(
+                "the message was text; after the first one send binary: a JPEG or float32 values"
+            )
+        return await service.pool.run_in_turn(lambda: answerer(data))
+    except WeftError as error:
+        return problem_of(error, **_where(socket)).model_dump(exclude_none=True)
+    except Exception as error:  # a fault of ours in one frame must not stop the belt
+        log_line("fault", request=socket.scope.get("weft.request"), kind=type(error).__name__)
+        detail = "this message hit a fault of ours; the stream goes on, please report it"
+        return make_problem("internal", detail, **_where(socket)).model_dump(exclude_none=True)
+
+
+def _where(socket: WebSocket) -> dict[str, Any]:
+    return {"instance": "/v1/stream", "request": socket.scope.get("weft.request")}
+
+
+async def _send(socket: WebSocket, answer: dict[str, Any]) -> None:
+    await socket.send_text(json.dumps(answer, allow_nan=False, ensure_ascii=False))
+
+
+async def _close(socket: WebSocket, error: WeftError | Refusal, code: int) -> None:
+    await _send(socket, problem_of(error, **_where(socket)).model_dump(exclude_none=True))
+    await socket.close(code, error.slug)

@@ -1,0 +1,79 @@
+"""The tables. Every change needs a migration: a test compares the two."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, String
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    """The bundle columns repeat on every row: an answer stays explained when the bundle is long replaced."""
+
+
+class EstimateRow(Base):
+    """One parcel as it was estimated from its photos so far."""
+
+    __tablename__ = "estimate"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now, index=True)
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    grams: Mapped[float | None]
+    low_grams: Mapped[float | None]
+    high_grams: Mapped[float | None]
+    coverage: Mapped[float | None]
+    photos: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # findings in order of arrival
+    warnings: Mapped[list[str]] = mapped_column(JSON)
+    kept: Mapped[list[str]] = mapped_column(JSON)  # paths below the folder of kept photos; empty: none kept
+    parcel: Mapped[str | None] = mapped_column(String(64), index=True)
+    season: Mapped[str | None] = mapped_column(String(16))
+    wrap: Mapped[str | None] = mapped_column(String(16))
+    mark: Mapped[str | None] = mapped_column(String(16))
+    mark_mm: Mapped[float | None]
+    bundle_name: Mapped[str] = mapped_column(String(200))
+    bundle_version: Mapped[str] = mapped_column(String(200))
+    bundle_sha256: Mapped[str] = mapped_column(String(64))
+    bundle_trained_on: Mapped[str] = mapped_column(String(16))
+
+    weighings: Mapped[list["WeighingRow"]] = relationship(
+        order_by="WeighingRow.number", lazy="selectin", cascade="all, delete-orphan"
+    )
+
+
+class WeighingRow(Base):
+    """One reading of a scale. All are kept; the last one counts."""
+
+    __tablename__ = "weighing"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    estimate_id: Mapped[str] = mapped_column(ForeignKey("estimate.id", ondelete="CASCADE"))
+    grams: Mapped[float]
+    weighed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+    __table_args__ = (Index("ix_weighing_estimate", "estimate_id", "number"),)
+
+
+class CompositionRow(Base):
+    """One identified scan: its spectrum (a cube's foreground mean) and the answer."""
+
+    __tablename__ = "composition"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now, index=True)
+    shares: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    unknown: Mapped[float]
+    warnings: Mapped[list[str]] = mapped_column(JSON)
+    instrument: Mapped[str | None] = mapped_column(String(200))
+    wavelength_nm: Mapped[bytes] = mapped_column(LargeBinary)  # (L,) little-endian float32
+    absorbance: Mapped[bytes] = mapped_column(LargeBinary)  # (L,) little-endian float32
+    map_png: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    map_legend: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
+    bundle_name: Mapped[str] = mapped_column(String(200))
+    bundle_version: Mapped[str] = mapped_column(String(200))
+    bundle_sha256: Mapped[str] = mapped_column(String(64))
+    bundle_trained_on: Mapped[str] = mapped_column(String(16))
