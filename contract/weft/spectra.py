@@ -37,7 +37,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cube:
-    """An image with a spectrum in each pixel. `absorbance` may be a file-backed array: go through it in parts."""
+    """An image with a spectrum in each pixel. `absorbance` may be file-backed: go through it in parts."""
 
     wavelength_nm: Floats  # (L,) strictly ascending
     absorbance: NDArray[np.float32]  # (H, W, L)
@@ -78,7 +78,8 @@ def make_scan(
 
     Raises:
         ScanTooLargeError: More than 10,000 points.
-        BrokenScanError: Too few points, lengths that differ, NaN, wavelengths that repeat or leave 200-30,000 nm.
+        BrokenScanError: Too few points, lengths that differ, NaN, wavelengths that repeat or lie outside
+            200-30,000 nm.
         QuantityError: An unknown quantity, or values that cannot be it.
     """
     if (wavelength_nm is None) == (wavenumber_cm1 is None):
@@ -191,9 +192,11 @@ def _check_plausible(values: NDArray[Any], quantity: Quantity) -> None:
     seen = f"values have a median of {median:g} (from {least:g} to {most:g})"
     if quantity == "absorbance":
         if abs(median) > 6 or most > 20 or least < -3:
-            what = "these look like percent, state reflectance_percent or transmittance_percent" if median > 6 else (
-                "state the quantity that was measured"
-            )  # fmt: skip
+            what = (
+                "these look like percent, state that"
+                if median > 6
+                else "state the quantity that was measured"
+            )
             raise QuantityError(f"{seen}, absorbance lies between -1 and 6; {what}")
     elif quantity == "reflectance":
         if median > 1.5 or most > 10:
@@ -253,15 +256,15 @@ def reflectance_from_counts(
 
     Args:
         counts: Raw frame, shape (H, W, L).
-        white: Counts on the reference tile: one level per band (L,), per column and band (W, L), or a frame of
-            its own (lines, W, L), which is averaged over its lines.
+        white: Counts on the reference tile: one level per band (L,), per column and band (W, L), or a frame
+            of its own (lines, W, L), which is averaged over its lines.
         dark: Counts with the shutter closed, likewise.
 
     Returns:
         Reflectance, shape (H, W, L), unitless. Specular spots may exceed 1.
 
     Raises:
-        ReferenceNeededError: The white reference is saturated, or a band's white level does not exceed its dark.
+        ReferenceNeededError: The white reference is saturated, or no brighter than the dark in some band.
         ValueError: Shapes that do not belong together.
     """
     level, floor = reference_levels(counts.shape[1:], white=white, dark=dark)

@@ -46,7 +46,8 @@ def read_nirscan(name: str, text: str) -> Scan:
             absorbance.append(float(cells[_place(columns)]))
         except (ValueError, IndexError):
             raise BrokenScanError(
-                f"{name}: line {number} is {line[:60]!r}, needed numbers under {', '.join(columns[:2])}; export it again"
+                f"{name}: line {number} is {line[:60]!r}, "
+                f"needed numbers under {', '.join(columns[:2])}; export it again"
             ) from None
     return make_scan(
         values=absorbance, quantity="absorbance", wavelength_nm=wavelength_nm, instrument=INSTRUMENT

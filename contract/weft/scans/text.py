@@ -26,7 +26,8 @@ def decode_text(name: str, data: bytes) -> str:
     """
     if len(data) > TEXT_BYTES:
         raise ScanTooLargeError(
-            f"{name}: {len(data):,} bytes of text, {TEXT_BYTES:,} is the most for one spectrum; send one scan a file"
+            f"{name}: {len(data):,} bytes of text, {TEXT_BYTES:,} is the most for one spectrum; "
+            "send one scan a file"
         )
     try:
         for mark, encoding in _BOMS:
