@@ -99,6 +99,8 @@ def value_faults(frame: pd.DataFrame) -> list[str]:
             )
         faults += _contradicting(frame, "grams")
     faults += _bad_shares(frame)
+    faults += _cut_subjects(frame)
+    faults += _marks_without_size(frame)
     if "absorbance" in frame:
         faults += _bad_spectra(frame)
     return faults
@@ -148,6 +150,26 @@ def _bad_shares(frame: pd.DataFrame) -> list[str]:
     for column in columns:
         faults += _contradicting(frame, column)
     return faults
+
+
+def _cut_subjects(frame: pd.DataFrame) -> list[str]:
+    if "split" not in frame:
+        return []
+    sides = frame.dropna(subset=["split"]).groupby("subject", sort=True)["split"].nunique()
+    cut = sides[sides > 1].index.tolist()
+    if not cut:
+        return []
+    return [f"{len(cut)} subjects are in more than one split: {some(cut)}; keep each thing on one side"]
+
+
+def _marks_without_size(frame: pd.DataFrame) -> list[str]:
+    if "mark" not in frame:
+        return []
+    sizes = frame["mark_mm"] if "mark_mm" in frame else pd.Series(np.nan, index=frame.index)
+    lacking = frame.loc[frame["mark"].notna() & ~(sizes > 0), "capture"].tolist()
+    if not lacking:
+        return []
+    return [f"{len(lacking)} captures have a mark but no size above 0 in 'mark_mm': {some(lacking)}"]
 
 
 def _bad_spectra(frame: pd.DataFrame) -> list[str]:

@@ -1,4 +1,4 @@
-"""NIR reflectance of plastics: none is a textile fibre, so every row is 100 % unknown; `klass` is the polymer.
+"""NIR reflectance of plastics, none a textile fibre: every row is 100 % unknown, `klass` is the polymer.
 
 Traps: reflectance is in % and goes up to 300 % on shiny parts, which `make_scan` would refuse from a user;
 here the unit is known, so it is converted as it stands. `sample` is the physical thing; the sample
