@@ -166,6 +166,30 @@ def calibrate_shares(
     )
 
 
+def judge_shares(predictions: pd.DataFrame, fibres: Sequence[str], coverage: float) -> float | None:
+    """Share of true shares inside their margins, each fold's margins calibrated on the other folds only.
+
+    None where the other folds of any fold hold too few subjects.
+    """
+    known = known_rows(predictions)
+    held: list[pd.Series] = []
+    for fold in sorted(known["fold"].unique()):
+        calibration = calibrate_shares(known[known["fold"] != fold], fibres, coverage)
+        if calibration is None:
+            return None
+        rows = known[known["fold"] == fold]
+        low, high = calibration.intervals(rows[[f"predicted_{fibre}_share" for fibre in fibres]].to_numpy())
+        held.append(share_hits(rows, fibres, low, high))
+    return float(pd.concat(held).mean()) if held else None
+
+
+def share_hits(rows: pd.DataFrame, fibres: Sequence[str], low: Floats, high: Floats) -> pd.Series:
+    """Of each subject, the part of its true shares that lie inside (B, F) margins."""
+    truth = rows[[f"{fibre}_share" for fibre in fibres]].to_numpy(np.float64)
+    inside = (low - 1e-6 <= truth) & (truth <= high + 1e-6)  # the graph computes in float32
+    return pd.Series(inside.mean(1), index=rows.index).groupby(rows["subject"]).mean()
+
+
 def known_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     """The rows whose composition is known: not those of things that are no textile fibre."""
     if "unknown_truth" not in predictions:

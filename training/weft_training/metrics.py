@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from weft.card import Task
-from weft_training.calibrate import judge_coverage, judge_intervals, known_rows
+from weft_training.calibrate import judge_coverage, judge_intervals, judge_shares, known_rows, share_hits
 
 MASS_EDGES_GRAMS: Final = (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 COVERAGE: Final = 0.9  # nominal level that is reported where the caller names none
@@ -35,7 +35,7 @@ def metrics_of(
     if task == "weight":
         found = weight_metrics(predictions, coverage=coverage, resamples=resamples)
     else:
-        found = composition_metrics(predictions, resamples=resamples)
+        found = composition_metrics(predictions, coverage=coverage, resamples=resamples)
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
@@ -85,7 +85,7 @@ def _mass_figures(rows: pd.DataFrame, resamples: int) -> dict[str, float]:
     return found
 
 
-def composition_metrics(predictions: pd.DataFrame, *, resamples: int) -> dict[str, float]:
+def composition_metrics(predictions: pd.DataFrame, *, coverage: float, resamples: int) -> dict[str, float]:
     """Figures of a fibre model, per scan and (`subject.`) per subject with its scans averaged."""
     known = known_rows(predictions)
     fibres = fibres_of(predictions)
@@ -94,6 +94,9 @@ def composition_metrics(predictions: pd.DataFrame, *, resamples: int) -> dict[st
         found |= _share_figures(known, fibres, resamples)
         for name, value in _share_figures(per_subject(known), fibres, resamples).items():
             found[f"subject.{name}"] = value
+        covered = _share_coverage(known, fibres, coverage)
+        if covered is not None:
+            found["share_coverage"] = covered
     if {"unknown_truth", "predicted_unknown"} <= set(predictions.columns):
         truth = predictions["unknown_truth"].to_numpy(np.float64) >= 0.5
         score = predictions["predicted_unknown"].to_numpy(np.float64)
@@ -101,6 +104,17 @@ def composition_metrics(predictions: pd.DataFrame, *, resamples: int) -> dict[st
             subjects = predictions["subject"].to_numpy()
             found |= with_interval("unknown_auroc", lambda w: auroc(truth, score, w), subjects, resamples)
     return found
+
+
+def _share_coverage(known: pd.DataFrame, fibres: Sequence[str], coverage: float) -> float | None:
+    """As given (`low_cotton_share`, ...), else calibrated across folds; None where neither is possible."""
+    ends = [[f"{end}_{fibre}_share" for fibre in fibres] for end in ("low", "high")]
+    if set(ends[0]) <= set(known.columns):
+        rows = known.dropna(subset=ends[0])
+        if rows.empty:
+            return None
+        return float(share_hits(rows, fibres, rows[ends[0]].to_numpy(), rows[ends[1]].to_numpy()).mean())
+    return judge_shares(known, fibres, coverage) if "fold" in known else None
 
 
 def _share_figures(rows: pd.DataFrame, fibres: Sequence[str], resamples: int) -> dict[str, float]:

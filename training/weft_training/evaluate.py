@@ -1,0 +1,274 @@
+"""Measure a finished bundle on a manifest, through the very code that serves it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import yaml
+from tqdm import tqdm
+
+from weft.bundle import Bundle, load_bundle
+from weft.errors import InputError, ManifestError, WeftError, WrongPhotosError
+from weft.identifier import Identifier
+from weft.limits import PHOTOS_PER_ESTIMATE
+from weft.marks import MarkHint, MarkKind
+from weft.weigher import Estimate, PhotoFinding, Prepared, Weigher
+from weft_datasets.manifest import Manifest, read_manifest
+from weft_training.data import select
+from weft_training.metrics import COVERAGE, metrics_of
+from weft_training.plots import figures_of
+from weft_training.recipe import check_recipe
+from weft_training.report import headline_rows, write_report
+from weft_training.worst import scan_of, worst_cases
+
+UNKNOWN_MAJORITY = 0.5  # from this share of unlisted fibres on, "unknown" is the right answer
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    page: Path
+    metrics: dict[str, float]
+    headlines: list[tuple[str, str, str]]  # words, value, interval
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    predictions: pd.DataFrame  # as `metrics_of` takes them, with intervals where the bundle has them
+    asked: int  # captures with a truth
+    answered: int
+    refusals: dict[str, int]  # reason -> captures
+
+
+def evaluate(bundle_path: Path, manifest_path: Path, out: Path, *, quiet: bool = False) -> Evaluation:
+    """Run a bundle over every capture that has a truth; write `report.html`, `metrics.json` and the predictions.
+
+    Raises:
+        BundleError: The bundle does not hold.
+        ManifestError: A manifest of the other kind, without truth, or none of whose captures fits the bundle.
+    """
+    bundle = load_bundle(bundle_path)
+    manifest = read_manifest(manifest_path)
+    answers = answers_of(bundle, manifest, quiet=quiet)
+    card = bundle.card
+    coverage = COVERAGE if card.coverage is None else card.coverage
+    metrics = metrics_of(answers.predictions, card.task, coverage=coverage)
+    metrics["answered"] = answers.answered / answers.asked
+    simulated = bool(manifest.frame["simulated"].any())
+    pictures = figures_of(answers.predictions, card.task, coverage=coverage, simulated=simulated)
+    worst = worst_cases(answers.predictions, card.task, manifest, simulated=simulated)
+    if worst is not None:
+        pictures["worst-cases"] = worst
+    warnings = (
+        *_doubts(bundle, manifest),
+        *(f"{n} captures: {reason}" for reason, n in answers.refusals.items()),
+    )
+    fingerprint = manifest.fingerprint()
+    page = write_report(
+        out,
+        title=f"{card.name} {card.version} on {manifest.name}",
+        task=card.task,
+        metrics=metrics,
+        pictures=pictures,
+        facts=_facts(bundle, manifest, answers, fingerprint),
+        warnings=warnings,
+        simulated=simulated,
+        extra={"bundle_sha256": bundle.sha256, "dataset_fingerprint": fingerprint},
+    )
+    answers.predictions.to_parquet(out / "predictions.parquet", index=False)
+    return Evaluation(page, metrics, headline_rows(metrics, card.task), warnings)
+
+
+def answers_of(bundle: Bundle, manifest: Manifest, *, quiet: bool = True) -> Answers:
+    """The bundle's answers beside the truth.
+
+    Raises:
+        ManifestError: A manifest of the other kind, without truth, or none of whose captures fits the bundle.
+    """
+    weighs = bundle.card.task == "weight"
+    needs = "photo" if weighs else "spectrum"
+    if manifest.kind != needs:
+        raise ManifestError(
+            f"manifest '{manifest.name}' holds {manifest.kind} rows, bundle {bundle.card.name} needs "
+            f"{needs} rows; name a manifest or bundle of the other kind"
+        )
+    if not (manifest.has_grams if weighs else manifest.has_composition):
+        columns = "`grams`" if weighs else "columns such as `cotton_pct`"
+        raise ManifestError(
+            f"manifest '{manifest.name}' carries no truth to measure on; add {columns} and import it again"
+        )
+    answers = _weighed(bundle, manifest, quiet) if weighs else _identified(bundle, manifest, quiet)
+    if answers.predictions.empty:
+        reason = max(
+            answers.refusals, key=lambda reason: answers.refusals[reason], default="no capture has a truth"
+        )
+        raise ManifestError(f"manifest '{manifest.name}': no capture could be answered: {reason}")
+    return answers
+
+
+def _weighed(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
+    weigher = Weigher(bundle)
+    frame = manifest.frame[manifest.frame["grams"] > 0]
+    rows: list[dict[str, Any]] = []
+    refusals: dict[str, int] = {}
+    answered = 0
+    for subject, photos in _subjects(frame, quiet):
+        first = photos.iloc[0]
+        extras = {name: _word(first.get(name)) for name in ("season", "wrap")}
+        truth = {
+            "subject": subject,
+            "fold": 0,
+            "grams": float(first["grams"]),
+            "klass": _word(first.get("klass")),
+        }
+        usable: list[Prepared] = []
+        for _, photo in photos.iterrows():
+            try:
+                prepared = _prepared(weigher, manifest, photo)
+                estimate = weigher.weigh([prepared], **extras)
+            except InputError as error:
+                refusals[str(error)] = refusals.get(str(error), 0) + 1
+                continue
+            if estimate.grams is None:
+                reason = "not usable: " + ", ".join(prepared.finding.advice)
+                refusals[reason] = refusals.get(reason, 0) + 1
+                continue
+            answered += 1
+            usable.append(prepared)
+            rows.append(truth | {"capture": photo["capture"], "n_photos": 1, "mode": "one"} | _said(estimate))
+        together = _spread(usable, min(PHOTOS_PER_ESTIMATE, max(bundle.card.weight.max_photos, 1)))
+        if together:
+            estimate = weigher.weigh(together, **extras)
+            rows.append(
+                truth | {"capture": subject, "n_photos": len(together), "mode": "all"} | _said(estimate)
+            )
+    return Answers(pd.DataFrame(rows), len(frame), answered, refusals)
+
+
+def _identified(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
+    identifier = Identifier(bundle)
+    assert bundle.card.composition is not None, "a composition bundle has this section"
+    fibres = bundle.card.composition.fibres
+    truth = known_shares(manifest, fibres)  # (rows, F + 1)
+    rows: list[dict[str, Any]] = []
+    refusals: dict[str, int] = {}
+    labelled = np.flatnonzero(~np.isnan(truth).any(1))
+    for place in tqdm(labelled, desc="scans", unit="scan", disable=quiet or None):
+        capture = manifest.frame.iloc[place]
+        try:
+            found = identifier.identify(scan_of(manifest, int(place)))
+        except InputError as error:
+            refusals[str(error)] = refusals.get(str(error), 0) + 1
+            continue
+        row: dict[str, Any] = {"capture": capture["capture"], "subject": capture["subject"], "fold": 0}
+        row |= {
+            "unknown_truth": float(truth[place, -1] >= UNKNOWN_MAJORITY),
+            "predicted_unknown": found.unknown,
+        }
+        shares = {item.fibre: item for item in found.shares}
+        for column, fibre in enumerate(fibres):
+            row[f"{fibre}_share"] = truth[place, column]
+            row[f"predicted_{fibre}_share"] = shares[fibre].share
+            if bundle.card.coverage is not None:
+                row |= {f"low_{fibre}_share": shares[fibre].low, f"high_{fibre}_share": shares[fibre].high}
+        rows.append(row)
+    return Answers(pd.DataFrame(rows), len(labelled), len(rows), refusals)
+
+
+def known_shares(manifest: Manifest, fibres: tuple[str, ...]) -> np.ndarray:
+    """Truth (rows, F + 1), unknown last; traces of unlisted fibres are spread over the listed ones.
+
+    Without this a garment of 95 % cotton and 5 % elastane could never be right for a bundle without elastane.
+    """
+    shares = manifest.shares(fibres)
+    listed = shares[:, :-1].sum(1)
+    mostly = shares[:, -1] < UNKNOWN_MAJORITY
+    scale = np.divide(1.0, listed, out=np.ones_like(listed), where=mostly & (listed > 0))
+    shares[:, :-1] *= scale[:, None]
+    return shares
+
+
+def _prepared(weigher: Weigher, manifest: Manifest, photo: pd.Series) -> Prepared:
+    """A photo through the service's own door; a stack of bands (.npy) goes to the graph as it is."""
+    file = manifest.file(photo["path"])
+    if file.suffix == ".npy":
+        have = manifest.notes.get("bands", ())
+        needed = weigher.card.weight.bands if weigher.card.weight is not None else ()
+        lacking = [band for band in needed if band not in have]
+        if lacking:
+            raise WrongPhotosError(
+                f"the bundle needs the bands {', '.join(lacking)}, which the manifest lacks"
+            )
+        pixels = np.load(file, allow_pickle=False)[..., [have.index(band) for band in needed]]
+        return Prepared(pixels, 0.0, PhotoFinding(True, (), None))
+    kind, size_mm = photo.get("mark"), photo.get("mark_mm")
+    hint = MarkHint(kind, float(size_mm)) if kind in get_args(MarkKind) and size_mm > 0 else None
+    return weigher.prepare(file.read_bytes(), hint)
+
+
+def _subjects(frame: pd.DataFrame, quiet: bool) -> Iterator[tuple[str, pd.DataFrame]]:
+    with tqdm(total=len(frame), desc="photos", unit="photo", disable=quiet or None) as bar:
+        for subject, photos in frame.groupby("subject", sort=True):
+            yield str(subject), photos
+            bar.update(len(photos))
+
+
+def _said(estimate: Estimate) -> dict[str, float]:
+    said = {
+        "predicted_grams": estimate.grams,
+        "low_grams": estimate.low_grams,
+        "high_grams": estimate.high_grams,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _spread(photos: list[Prepared], most: int) -> list[Prepared]:
+    """At most `most` of them, evenly over their order: neighbouring frames say the same thing."""
+    if len(photos) <= most:
+        return photos
+    return [photos[int(place)] for place in np.linspace(0, len(photos) - 1, most).round()]
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _facts(bundle: Bundle, manifest: Manifest, answers: Answers, fingerprint: str) -> list[tuple[str, str]]:
+    card = bundle.card
+    return [
+        ("bundle", f"{card.name} {card.version}, sha256 {bundle.sha256[:16]}"),
+        ("trained on", f"{card.trained_on} data: {card.dataset}"),
+        ("data", f"{manifest.name}, fingerprint {fingerprint[:16]}"),
+        ("captures", f"{answers.answered} answered of {answers.asked}"),
+        ("subjects", str(answers.predictions["subject"].nunique())),
+        ("interval", "not available" if card.coverage is None else f"{card.coverage:.0%}"),
+    ]
+
+
+def _doubts(bundle: Bundle, manifest: Manifest) -> Iterator[str]:
+    """Why the figures may flatter: the bundle has seen these captures, or masses far from these."""
+    card = bundle.card
+    if saw(bundle, manifest):
+        yield (
+            "The bundle was trained on this very manifest: these are figures of captures it has seen. Its "
+            "honest figures, measured on subjects left out, are on its card (`weft inspect`)."
+        )
+    if card.weight is not None:
+        low, high = card.weight.range_grams
+        outside = manifest.frame.loc[~manifest.frame["grams"].between(low, high), "subject"].nunique()
+        if outside:
+            yield f"{outside} subjects lie outside the {low:g} to {high:g} g that the bundle was trained on."
+
+
+def saw(bundle: Bundle, manifest: Manifest) -> bool:
+    """Whether the manifest, or what the bundle's recipe takes of it, has the fingerprint on the card."""
+    if manifest.fingerprint() == bundle.card.dataset_fingerprint:
+        return True
+    try:
+        recipe = check_recipe(yaml.safe_load(bundle.card.recipe), source="card")
+        return select(manifest, recipe).fingerprint() == bundle.card.dataset_fingerprint
+    except (WeftError, yaml.YAMLError):
+        return False  # a recipe that does not fit this manifest has not been trained on it
