@@ -1,14 +1,14 @@
 """The service as one ASGI app, built by a function from what it needs. Importing this loads nothing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from weft.identifier import Identifier
-from weft.weigher import Weigher
 
 from weft import __version__
 from weft.bundle import Bundle
+from weft.identifier import Identifier
+from weft.weigher import Weigher
 from weft_serving import bundles, compositions, docs_page, estimates, health, metrics, problems, stream
 from weft_serving.guard import BodyGuard
 from weft_serving.kept import check_folder
@@ -50,7 +50,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
     )
 
     @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncIterator[None]:
+    async def running(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
         service.pool.close()
         store.close()

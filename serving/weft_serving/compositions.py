@@ -9,9 +9,9 @@ from fastapi.responses import Response
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy.orm import undefer
-from weft.identifier import Composition
 
 from weft.errors import BrokenScanError
+from weft.identifier import Composition
 from weft.limits import SCAN_FILE_BYTES
 from weft.scans import read_scan
 from weft.spectra import Cube, Quantity, Scan, make_scan

@@ -9,12 +9,11 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Request
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from weft.limits import PHOTO_BYTES, PHOTOS_PER_ESTIMATE
 from weft.marks import MarkHint
 from weft.quality import Advice
 from weft.weigher import Estimate, PhotoFinding, Prepared
-
-from weft.errors import PhotoError
-from weft.limits import PHOTO_BYTES, PHOTOS_PER_ESTIMATE
 from weft_serving.kept import forget_photos, keep_photos, read_kept
 from weft_serving.metrics import Metrics
 from weft_serving.problems import (
@@ -204,19 +203,10 @@ async def weigh_estimate(estimate_id: str, request: Request, service: TheService
     return await service.pool.run(lambda: _weigh(service, estimate_id, weighing))
 
 
-def prepare_photos(
-    service: Service, photos: Sequence[bytes], hint: MarkHint | None, *, first: int = 1
-) -> list[Prepared]:
-    """Decode and judge photos; an error says which of them is at fault."""
-    prepared: list[Prepared] = []
+def prepare_photos(service: Service, photos: Sequence[bytes], hint: MarkHint | None) -> tuple[Prepared, ...]:
+    """Decode and judge photos; one that cannot be decoded is `broken` among good ones, else a PhotoError."""
     with service.metrics.stage("prepare"):
-        for number, data in enumerate(photos, start=first):
-            try:
-                prepared.append(service.weigher.prepare(data, hint))
-            except PhotoError as error:
-                if first == 1 and len(photos) == 1:
-                    raise
-                raise type(error)(f"photo {number}: {error}") from error
+        prepared = service.weigher.prepare_all(photos, hint)
     _count(service.metrics, [photo.finding for photo in prepared])
     return prepared
 
@@ -269,14 +259,14 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
     return _answer(row)
 
 
-def _prepare_kept(service: Service, row: EstimateRow, hint: MarkHint | None) -> list[Prepared]:
+def _prepare_kept(service: Service, row: EstimateRow, hint: MarkHint | None) -> Sequence[Prepared]:
     kept = read_kept(row.kept) if len(row.kept) == len(row.photos) else None
     if kept is None:
         raise PhotosGoneError(
             "the earlier photos of this estimate are no longer held, and photos are not kept here; "
             "send all photos anew with POST /v1/estimates"
         )
-    return prepare_photos(service, kept, hint)
+    return prepare_photos(service, kept, hint)  # an empty one was broken before, and is again
 
 
 def _weigh(service: Service, estimate_id: str, weighing: Weighing) -> EstimateAnswer:

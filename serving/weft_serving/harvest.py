@@ -80,7 +80,7 @@ def _captures(
     found: list[dict[str, Any]] = []
     for number, (kept, finding) in enumerate(zip(estimate.kept, estimate.photos, strict=False), start=1):
         path = Path(kept) if photos is None else photos.resolve().joinpath(*Path(kept).parts[-2:])
-        if not finding["usable"]:
+        if not kept or not finding["usable"]:
             counts["unusable"] += 1
         elif not path.is_file():
             counts["missing"] += 1

@@ -8,7 +8,7 @@ from typing import Final
 
 import simplejpeg
 
-from weft.errors import StoreError
+from weft.errors import PhotoError, StoreError
 from weft.photos import decode_photo
 
 _LONGEST_PX: Final = 4096  # a label of 60 mm in a scene of 1.2 m still has 200 pixels
@@ -16,18 +16,21 @@ _QUALITY: Final = 92
 
 
 def keep_photos(folder: Path, estimate_id: str, photos: Sequence[bytes], *, first: int) -> list[str]:
-    """Write photos as `<folder>/<estimate id>/<number>.jpg` and return their absolute paths.
+    """Write photos as `<folder>/<estimate id>/<number>.jpg`; return absolute paths, "" for a broken photo.
 
     The pixels alone are written: position, time, owner and maker in the original never reach the disk.
 
     Raises:
         StoreError: The folder cannot be written.
-        PhotoError: A photo cannot be decoded.
     """
     place = folder.resolve() / estimate_id  # both ours: nothing the client says becomes part of a path
     paths: list[str] = []
     for number, data in enumerate(photos, start=first):
-        photo = decode_photo(data, longest_px=_LONGEST_PX)
+        try:
+            photo = decode_photo(data, longest_px=_LONGEST_PX)
+        except PhotoError:
+            paths.append("")
+            continue
         encoded = simplejpeg.encode_jpeg(photo.pixels, quality=_QUALITY, colorspace="RGB")
         _write(place / f"{number}.jpg", encoded)
         paths.append(str(place / f"{number}.jpg"))
@@ -35,16 +38,16 @@ def keep_photos(folder: Path, estimate_id: str, photos: Sequence[bytes], *, firs
 
 
 def read_kept(paths: Sequence[str]) -> list[bytes] | None:
-    """The kept photos' bytes, or None where one is gone."""
+    """The kept photos' bytes, empty for one that was broken; None where one is gone."""
     try:
-        return [Path(path).read_bytes() for path in paths]
+        return [Path(path).read_bytes() if path else b"" for path in paths]
     except OSError:
         return None
 
 
 def forget_photos(paths: Sequence[str]) -> None:
     """Remove photos whose estimate could not be stored."""
-    for path in paths:
+    for path in filter(None, paths):
         Path(path).unlink(missing_ok=True)
 
 

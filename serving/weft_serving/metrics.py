@@ -6,7 +6,7 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Generator, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -70,7 +70,7 @@ class Metrics:
         self.bundles = Info("weft_bundle", "The loaded bundles", ["task"], registry=self.registry)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None, None, None]:
         """Time one stage: `prepare`, `weigh`, `read_scan`, `identify`, `store`."""
         started = time.perf_counter()
         try:
@@ -79,7 +79,7 @@ class Metrics:
             self.stages.labels(name).observe(time.perf_counter() - started)
 
     @contextmanager
-    def stream_open(self) -> Iterator[None]:
+    def stream_open(self) -> Generator[None, None, None]:
         self.open_streams += 1
         self.streams.set(self.open_streams)
         try:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 
 from weft.weigher import Prepared
 
@@ -24,12 +25,13 @@ class Recent:
         return self._turns[hash(key) % len(self._turns)]
 
     def put(self, key: str, photos: Sequence[Prepared]) -> None:
-        size = sum(photo.pixels.nbytes for photo in photos)
+        held = tuple(_alone(photo) for photo in photos)
+        size = sum(photo.pixels.nbytes for photo in held if photo.pixels is not None)
         with self._lock:
             self._forget(key)
             if size > self._most_bytes or self._seconds <= 0:
                 return
-            self._entries[key] = (time.monotonic(), tuple(photos), size)
+            self._entries[key] = (time.monotonic(), held, size)
             self._bytes += size
             while self._bytes > self._most_bytes:
                 self._forget(next(iter(self._entries)))
@@ -55,3 +57,11 @@ class Recent:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry[2]
+
+
+def _alone(photo: Prepared) -> Prepared:
+    """Only what the graph takes: a view would keep the whole decoded photo alive."""
+    pixels = (
+        photo.pixels.copy() if photo.pixels is not None and photo.pixels.base is not None else photo.pixels
+    )
+    return replace(photo, pixels=pixels, photo=None)

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 from fastapi import Depends
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import HTTPConnection
-from weft.identifier import Identifier
-from weft.weigher import Weigher
 
 from weft.bundle import Bundle
+from weft.identifier import Identifier
+from weft.weigher import Weigher
 from weft_serving.metrics import Metrics
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent

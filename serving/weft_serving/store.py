@@ -1,7 +1,7 @@
 """The database: SQLite in a file by default, PostgreSQL by URL. The schema is updated when opened."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +36,7 @@ class Store:
         return self._session(self._writing)
 
     @contextmanager
-    def _session(self, maker: sessionmaker[Session]) -> Iterator[Session]:
+    def _session(self, maker: sessionmaker[Session]) -> Generator[Session, None, None]:
         """Raises StoreError where the database fails."""
         try:
             with maker.begin() as session:

@@ -13,10 +13,10 @@ import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from weft.marks import MarkHint
 
 from weft.errors import BrokenScanError, TooLargeError, WeftError
 from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
+from weft.marks import MarkHint
 from weft.spectra import Quantity, Scan, make_scan
 from weft_serving.compositions import answer_composition
 from weft_serving.estimates import answer_weight, prepare_photos

@@ -3,12 +3,24 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, LargeBinary, String
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment in UTC; SQLite forgets the zone, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -21,8 +33,8 @@ class EstimateRow(Base):
     __tablename__ = "estimate"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now, index=True)
-    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
+    updated_at: Mapped[datetime] = mapped_column(Moment, default=now)
     grams: Mapped[float | None]
     low_grams: Mapped[float | None]
     high_grams: Mapped[float | None]
@@ -53,7 +65,7 @@ class WeighingRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     estimate_id: Mapped[str] = mapped_column(ForeignKey("estimate.id", ondelete="CASCADE"))
     grams: Mapped[float]
-    weighed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    weighed_at: Mapped[datetime] = mapped_column(Moment, default=now)
 
     __table_args__ = (Index("ix_weighing_estimate", "estimate_id", "number"),)
 
@@ -64,7 +76,7 @@ class CompositionRow(Base):
     __tablename__ = "composition"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now, index=True)
+    created_at: Mapped[datetime] = mapped_column(Moment, default=now, index=True)
     shares: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     unknown: Mapped[float]
     warnings: Mapped[list[str]] = mapped_column(JSON)
