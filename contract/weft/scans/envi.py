@@ -254,8 +254,8 @@ def _levels(header: Header, white: Source, dark: Source) -> Levels:
         got = source.header
         if got.bands != header.bands or got.samples not in (1, header.samples):
             raise ReferenceNeededError(
-                f"the {name} reference has {got.samples} samples x {got.bands} bands, needed {header.samples} x "
-                f"{header.bands}; record it with the same settings as the cube"
+                f"the {name} reference has {got.samples} samples x {got.bands} bands, "
+                f"needed {header.samples} x {header.bands}; record it with the same settings as the cube"
             )
         step = -(-got.lines // _REFERENCE_LINES)
         frames.append(source.values()[::step])

@@ -1,7 +1,7 @@
 """The text header of an ENVI cube: parsed, checked against its limits, and never believed about its size.
 
-Own parser and mapping: those of `spectral` (an oracle in our tests) want keys that instruments leave out ("byte order") and
-stumble over capitals.
+Own parser and mapping: those of `spectral` (an oracle in our tests) want keys that instruments leave out
+("byte order"), stumble over capitals and search folders named in the environment.
 """
 
 import re
@@ -101,7 +101,8 @@ def _check_size(header: Header) -> None:
     shape = f"{header.lines} lines x {header.samples} samples x {header.bands} bands"
     if header.bands < SPECTRUM_POINTS_MIN:
         raise BrokenScanError(
-            f"{header.name}: {header.bands} bands, at least {SPECTRUM_POINTS_MIN} are needed; send a spectral cube"
+            f"{header.name}: {header.bands} bands, "
+            f"at least {SPECTRUM_POINTS_MIN} are needed; send a spectral cube"
         )
     if header.bands > SPECTRUM_POINTS:
         raise ScanTooLargeError(f"{header.name}: {header.bands} bands, {SPECTRUM_POINTS} is the most")

@@ -1,7 +1,7 @@
 """JCAMP-DX 4.24 and 5, one spectrum a file, in all its packings (AFFN, PAC, SQZ, DIF, DUP).
 
-Own reader: the library `jcamp` (1.3.2) reads repeat counts of two digits (`V3`, 43 times) wrongly with no more
-than a line on standard output, and allocates whatever NPOINTS claims. It is an oracle in our tests instead.
+Own reader: the library `jcamp` (1.3.2) reads repeat counts of two digits (`V3`, 43 times) wrongly, with no
+more than a line on standard output, and allocates whatever NPOINTS claims. It is an oracle in our tests instead.
 """
 
 import re

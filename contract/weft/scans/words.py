@@ -46,11 +46,9 @@ def check_unit(unit: str | None) -> Unit | None:
 
 
 def unit_in(texts: Iterable[str], axis: NDArray[Any]) -> Unit | None:
-    """The unit that the first of the texts names which names any; bare "wavelength" is told by its numbers."""
+    """The unit that the first telling text names; bare "wavelength" is told by its numbers."""
     for text in texts:
-        found: list[Unit] = []
-        for unit, pattern in _UNIT_WORDS:
-            found += [unit] if pattern.search(text) else []
+        found: list[Unit] = [unit for unit, pattern in _UNIT_WORDS if pattern.search(text)]
         if len(found) == 1:
             return found[0]
         if not found and _WAVELENGTH.search(text):

@@ -1,0 +1,155 @@
+"""A spectrum to fibre shares, a cube to shares and a map. The shell, the service and the line call this."""
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.bundle import Bundle
+from weft.card import FibreCard
+from weft.errors import BrokenScanError, GridMismatchError, WrongTaskError
+from weft.fibres import fibre
+from weft.spectra import Cube, Scan
+
+CHUNK: Final = 20_000  # spectra in one call of the graph
+_CHUNK_VALUES: Final = 4_000_000  # and values: 10,000 bands must not make it 50 times larger
+_SHARE_SLACK: Final = 0.02  # the model's own noise at the ends of what it has seen
+_COARSE: Final = 4  # grid steps between points, from which on bands may be missed
+
+
+@dataclass(frozen=True, slots=True)
+class FibreShare:
+    fibre: str
+    code: str
+    share: float  # by weight, 0..1
+    low: float | None  # None: no honest interval is available
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composition:
+    shares: tuple[FibreShare, ...]  # in the card's order; they sum to 1
+    unknown: float  # 0..1, how much this looks like no textile the model knows
+    warnings: tuple[str, ...]
+    map: NDArray[np.int8] | None = (
+        None  # (H, W) place in `shares` of the main fibre, -1 background or unknown
+    )
+
+
+class Answer(NamedTuple):
+    """What the graph says of B spectra."""
+
+    shares: NDArray[np.float64]  # (B, F) each row sums to 1
+    low: NDArray[np.float64]  # (B, F) at most the share
+    high: NDArray[np.float64]  # (B, F) at least the share
+    unknown: NDArray[np.float64]  # (B,) 0..1
+
+
+class Identifier:
+    """Holds a fibre bundle and nothing that changes: one may be shared by any number of threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        if bundle.card.composition is None:
+            raise WrongTaskError(
+                f"{bundle.source}: a bundle for {bundle.card.task}, needed one for composition; "
+                "name the other file"
+            )
+        self.bundle = bundle
+        self.card: FibreCard = bundle.card.composition
+
+    def identify(self, scan: Scan) -> Composition:
+        """Fibre shares by weight of one scan.
+
+        Raises:
+            GridMismatchError: The scan does not cover the wavelengths that the bundle needs.
+            BrokenScanError: The model finds no number for it.
+        """
+        self.check_grid(scan)
+        answer = self.answer(scan.wavelength_nm, scan.absorbance[None, :])
+        if not np.isfinite(answer.shares).all():
+            raise BrokenScanError("the model gives no number for this spectrum; measure it again")
+        interval = self.bundle.card.coverage is not None
+        shares = tuple(
+            FibreShare(
+                name,
+                fibre(name).code,
+                float(answer.shares[0, place]),
+                float(answer.low[0, place]) if interval else None,
+                float(answer.high[0, place]) if interval else None,
+            )
+            for place, name in enumerate(self.card.fibres)
+        )
+        unknown = float(answer.unknown[0])
+        return Composition(shares, unknown, (*scan.warnings, *self._doubts(scan, shares, unknown)))
+
+    def identify_cube(self, cube: Cube) -> Composition:
+        """The composition of the foreground's mean, and a map of the main fibre of each pixel.
+
+        Raises: As `identify`.
+        """
+        mean = self.identify(cube.mean_scan())
+        spectra = cube.absorbance.reshape(-1, cube.absorbance.shape[-1])  # (H*W, L), a view
+        chosen = np.flatnonzero(cube.foreground)
+        flat = np.full(cube.foreground.size, -1, np.int8)
+        step = max(1, min(CHUNK, _CHUNK_VALUES // max(spectra.shape[1], len(self.card.grid_nm))))
+        for start in range(0, len(chosen), step):
+            part = chosen[start : start + step]
+            answer = self.answer(cube.wavelength_nm, np.asarray(spectra[part]))
+            known = np.isfinite(answer.shares).all(axis=1) & (answer.unknown < self.card.unknown_threshold)
+            flat[part] = np.where(known, np.nan_to_num(answer.shares).argmax(axis=1), -1)
+        warnings = mean.warnings
+        lost = 1 - float((flat[chosen] >= 0).mean()) if len(chosen) else 0.0
+        if lost > 0.2:
+            warnings += (f"{lost:.0%} of the foreground's pixels are no textile the model knows",)
+        return Composition(mean.shares, mean.unknown, warnings, flat.reshape(cube.foreground.shape))
+
+    def answer(self, wavelength_nm: NDArray[Any], absorbance: NDArray[np.float32]) -> Answer:
+        """Run B spectra of one grid, shape (B, L); one that the graph has no number for gets NaN shares."""
+        found = self.bundle.run(
+            {
+                "wavelength_nm": wavelength_nm.astype(np.float32),
+                "absorbance": np.ascontiguousarray(absorbance, np.float32),
+            }
+        )
+        shares = np.clip(found["shares"].astype(np.float64), 0, 1)  # (B, F)
+        total = shares.sum(axis=1, keepdims=True)
+        shares = shares / np.where(total > 0, total, np.nan)
+        low = np.clip(np.fmin(found["low"].astype(np.float64), shares), 0, 1)
+        high = np.clip(np.fmax(found["high"].astype(np.float64), shares), 0, 1)
+        unknown = np.clip(np.nan_to_num(found["unknown"].astype(np.float64), nan=1.0), 0, 1)  # (B,)
+        return Answer(shares, low, high, unknown)
+
+    def check_grid(self, scan: Scan) -> None:
+        """Raise GridMismatchError unless the scan covers what is needed, within one step of the grid."""
+        first, last = float(scan.wavelength_nm[0]), float(scan.wavelength_nm[-1])
+        need_first, need_last = self.card.needed_nm
+        step = self._step_nm()
+        if first > need_first + step or last < need_last - step:
+            raise GridMismatchError(got_nm=(first, last), needed_nm=self.card.needed_nm)
+
+    def _step_nm(self) -> float:
+        return float(np.median(np.diff(self.card.grid_nm))) if len(self.card.grid_nm) > 1 else 0.0
+
+    def _doubts(self, scan: Scan, shares: tuple[FibreShare, ...], unknown: float) -> list[str]:
+        found: list[str] = []
+        if unknown >= self.card.unknown_threshold:
+            found.append(
+                f"not a textile the model knows (unknown {unknown:.2f}); do not rely on these shares"
+            )
+        for item in shares:
+            seen = self.card.share_range.get(item.fibre)
+            if seen and not seen[0] - _SHARE_SLACK <= item.share <= seen[1] + _SHARE_SLACK:
+                found.append(
+                    f"{item.fibre} {item.share:.0%} lies outside the {seen[0]:.0%} to {seen[1]:.0%} "
+                    "that the model was trained on"
+                )
+        known = {name.casefold() for name in self.card.instruments}
+        if scan.instrument and known and scan.instrument.casefold() not in known:
+            found.append(f"the model has not seen this instrument ({scan.instrument})")
+        step, needed = self._step_nm(), self.card.needed_nm
+        inside = scan.wavelength_nm[(scan.wavelength_nm >= needed[0]) & (scan.wavelength_nm <= needed[1])]
+        gap = float(np.diff(inside).max()) if len(inside) > 1 else needed[1] - needed[0]
+        if step and gap > _COARSE * step:
+            found.append(f"points are up to {gap:.3g} nm apart, the model was trained on {step:.3g} nm")
+        return found
