@@ -44,7 +44,7 @@ class Answers:
 
 
 def evaluate(bundle_path: Path, manifest_path: Path, out: Path, *, quiet: bool = False) -> Evaluation:
-    """Run a bundle over every capture that has a truth; write `report.html`, `metrics.json` and the predictions.
+    """Run a bundle over every capture that has a truth; write `report.html`, `metrics.json` and predictions.
 
     Raises:
         BundleError: The bundle does not hold.

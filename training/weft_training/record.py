@@ -1,0 +1,65 @@
+"""A finished run as others find it: its report with all pictures, and the whole of it in MLflow."""
+
+import json
+from pathlib import Path
+
+from weft_training.data import Captures, load_captures
+from weft_training.plots import figures_of
+from weft_training.report import write_report
+from weft_training.run import Run
+from weft_training.track import Version, tracking
+from weft_training.worst import worst_cases
+
+
+def record_run(run: Run, bundle: Path, *, runs: Path, captures: Captures | None = None) -> Version:
+    """Write `report/` into the run, record everything in MLflow and register the bundle as challenger.
+
+    Args:
+        runs: Folder of runs, where the default database lies.
+
+    Raises:
+        RunError: The run is not finished, or MLflow cannot be used at `track.uri`.
+    """
+    recipe = run.recipe
+    captures = load_captures(recipe) if captures is None else captures
+    pictures = report_run(run, captures)
+    facts = run.facts()
+    with tracking(
+        uri=recipe.track.uri, folder=runs, experiment=recipe.track.experiment, name=run.folder.name
+    ) as track:
+        track.recipe((run.folder / "recipe.yaml").read_text(), recipe.model_dump(mode="json"))
+        track.facts(**{name: str(value) for name, value in facts.items()})
+        for stage in sorted(run.folder.glob("*/curve.jsonl")):
+            for line in stage.read_text().splitlines():
+                point = json.loads(line)
+                step = point.pop("epoch")
+                track.points(
+                    {f"{stage.parent.name}.{name}": value for name, value in point.items()}, step=step
+                )
+        track.metrics(run.metrics())
+        for name, picture in pictures.items():
+            track.picture(name, picture)
+        for name in ("split.parquet", "predictions.parquet"):
+            track.file(run.folder / name)
+        track.file(run.folder / "report" / "report.html", "report")
+        return track.register(bundle, recipe.track.register_as or recipe.export.name)
+
+
+def report_run(run: Run, captures: Captures) -> dict[str, bytes]:
+    """Write the run's `report/report.html` and `metrics.json`; the pictures in it, as PNG by name."""
+    recipe, facts, predictions = run.recipe, run.facts(), run.predictions()
+    simulated = facts["trained_on"] == "simulated"
+    pictures = figures_of(predictions, recipe.task, coverage=recipe.calibrate.coverage, simulated=simulated)
+    worst = worst_cases(predictions, recipe.task, captures.manifest, simulated=simulated)
+    if worst is not None:
+        pictures["worst-cases"] = worst
+    write_report(
+        run.folder / "report",
+        title=f"{recipe.name}: predictions of subjects left out",
+        task=recipe.task,
+        metrics=run.metrics(),
+        pictures=pictures,
+        facts=[(name.replace("_", " "), str(value)) for name, value in facts.items()],
+        simulated=simulated,
+    )
+    return pictures
