@@ -84,6 +84,11 @@ def some(values: Sequence[object], *, most: int = 5) -> str:
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
 
 
+def count(number: int, noun: str) -> str:
+    """`1 subject`, `2 subjects`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def value_faults(frame: pd.DataFrame) -> list[str]:
     """What would spoil a training, one sentence each; files and photos are not looked into."""
     faults: list[str] = []

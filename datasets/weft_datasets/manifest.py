@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from weft.errors import ManifestError
 from weft_datasets.columns import (
+    KINDS,
     REQUIRED,
     TYPES,
     UNKNOWN,
@@ -196,7 +197,10 @@ def _check_structure(frame: pd.DataFrame, name: str) -> None:
                 if column == "subject"
                 else f"manifest '{name}': {int(empty.sum())} of {len(frame)} rows have no {column}"
             )
-    kinds = sorted(set(frame["kind"]))
+    kinds = sorted(set(frame["kind"].astype(str)))
+    odd = [kind for kind in kinds if kind not in KINDS]
+    if odd:
+        raise ManifestError(f"manifest '{name}': kind is {some(odd)}; it may be {', '.join(KINDS)}")
     if len(kinds) > 1:
         raise ManifestError(f"manifest '{name}' mixes {some(kinds)}; make one manifest for each kind")
     twice = frame.loc[frame["capture"].duplicated(), "capture"].astype(str).tolist()
