@@ -9,11 +9,10 @@ from weft import __version__
 from weft.bundle import Bundle
 from weft.identifier import Identifier
 from weft.weigher import Weigher
-from weft_serving import bundles, compositions, docs_page, estimates, health, metrics, problems, stream
+from weft_serving import bundles, compositions, docs_page, estimates, health, metrics, pages, problems, stream
 from weft_serving.guard import BodyGuard
 from weft_serving.kept import check_folder
 from weft_serving.metrics import Metrics, Observe
-from weft_serving.pages.router import router as pages
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent
 from weft_serving.service import Service
@@ -45,6 +44,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
         identifier=Identifier(fibre),
         store=store,
         pool=Pool(workers=settings.workers, waiting=settings.waiting),
+        cubes=Pool(workers=1, waiting=settings.waiting // 4),
         recent=Recent(seconds=settings.recent_seconds, most_bytes=settings.recent_bytes),
         metrics=Metrics(),
     )
@@ -53,6 +53,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
     async def running(_: FastAPI) -> AsyncGenerator[None, None]:
         yield
         service.pool.close()
+        service.cubes.close()
         store.close()
 
     app = FastAPI(
@@ -62,7 +63,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
     _watch(service)
     for part in (estimates, compositions, stream, bundles, health, metrics):
         app.include_router(part.router)
-    app.include_router(pages)
+    pages.install(app)
     docs_page.install(app)
     problems.install(app)
     # The last one added is the outermost.
@@ -78,7 +79,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
 
 def _watch(service: Service) -> None:
     """Figures that are read when Prometheus asks, and the bundles' names."""
-    service.metrics.jobs.set_function(lambda: service.pool.jobs)
+    service.metrics.jobs.set_function(lambda: service.pool.jobs + service.cubes.jobs)
     service.metrics.recent_bytes.set_function(lambda: service.recent.held_bytes)
     for bundle in (service.weight, service.fibre):
         card = bundle.card

@@ -37,14 +37,15 @@ async function identify() {
   body.append("file", file);
   for (const field of ["unit", "quantity"]) if (form.elements[field].value) body.append(field, form.elements[field].value);
   for (const field of ["white", "dark"]) if (form.elements[field].files[0]) body.append(field, form.elements[field].files[0]);
-  drawComposition(await ask("/v1/compositions?include=spectrum", { method: "POST", body }));
+  const answer = await ask("/v1/compositions", { method: "POST", body });
+  drawComposition(answer);
+  drawSpectrum(result.querySelector(".plot"), await ask(`/v1/compositions/${answer.id}/spectrum`));
 }
 
 const percent = (share) => `${Math.round(share * 100)}`;
 
 function drawComposition(answer) {
   const shares = answer.shares.filter((each) => each.share >= 0.01).sort((a, b) => b.share - a.share);
-  const plot = element("div", { class: "plot" });
   const unknown = answer.unknown >= 0.5;
   result.replaceChildren(
     element("h2", {}, unknown ? "Not a textile this model knows" : headline(shares)),
@@ -53,10 +54,9 @@ function drawComposition(answer) {
     element("div", {}, ...shares.map(bar)),
     element("p", { class: "muted" }, `chance that it is none of these: ${percent(answer.unknown)} %`,
       shares.some((each) => each.low === null) ? " · too few calibration subjects for honest margins" : ""),
-    answer.map ? element("figure", {}, element("img", { class: "map", src: answer.map, alt: "main fibre by pixel" })) : null ?? "",
-    plot);
+    ...(answer.map ? [drawMap(answer.map)] : []),
+    element("div", { class: "plot" }));
   result.hidden = false;
-  if (answer.spectrum) drawSpectrum(plot, answer.spectrum);
   result.scrollIntoView({ behavior: "smooth", block: "start" });
 }
 
@@ -68,6 +68,12 @@ function bar({ fibre, code, share, low, high }) {
     element("span", {}, `${fibre} `, element("span", { class: "muted" }, code)),
     element("span", { class: "bar" }, element("i", { style: `width:${share * 100}%` }), margin),
     element("span", { class: "value" }, `${percent(share)} %`, low === null ? "" : element("span", { class: "muted" }, ` ${percent(low)}–${percent(high)}`)));
+}
+
+function drawMap({ href, legend }) {
+  return element("figure", {}, element("img", { class: "map", src: href, alt: "main fibre of every pixel" }),
+    element("figcaption", {}, ...legend.map(({ fibre, colour, pixel_share }) =>
+      element("span", { class: "key" }, element("i", { style: `background:${colour}` }), `${fibre} ${percent(pixel_share)} %`))));
 }
 
 function drawSpectrum(place, { wavelength_nm, absorbance }) {
