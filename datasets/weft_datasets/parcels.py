@@ -5,7 +5,7 @@ measured: people squeeze a bag's content to about 0.7 of its loose volume, a car
 at all, each give or take a few per cent. That spread cannot be seen in a photo; it is the floor under any estimate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -62,13 +62,11 @@ def _heap(rng: Generator, parcel: Parcel) -> list[Mesh]:
     seen = min(len(parcel.pieces), MOST_PIECES_SEEN)
     pile = drop_pile(rng, parcel.litres, pieces=seen, season=parcel.season)
     cell = 2 * pile.half_mm / (len(pile.heights) - 1)
-    found = float(pile.heights.sum()) * cell**2 / 1e6
+    found = float(np.maximum(pile.heights, 0).sum()) * cell**2 / 1e6
     scale = (parcel.litres / found) ** (1 / 3)
     half = pile.half_mm * scale
-    chart = np.maximum(pile.owner, 0)
     mesh = sheet(
-        pile.heights * scale, (half, half), Skin(pile.materials, chart, (-half, -half), (half, half))
+        pile.heights * scale, (half, half), Skin(pile.materials, pile.owner, (-half, -half), (half, half))
     )
-    # Drop the triangles that lie flat on the ground: there the floor shows.
-    height = mesh.vertices[mesh.faces, 2].max(axis=1)
-    return [Mesh(mesh.vertices, mesh.normals, mesh.uv, mesh.faces[height > 2.0], mesh.skin)]
+    above = mesh.vertices[mesh.faces, 2].max(axis=1) > 0
+    return [replace(mesh, faces=mesh.faces[above])]

@@ -30,7 +30,7 @@ class Light:
         toward = np.float32(
             [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
         )
-        share = float(rng.uniform(0.25, 0.8))  # of the light that comes from the key
+        share = float(rng.uniform(0.3, 0.88))  # of the light that comes from the key
         warm = float(rng.normal(0, 0.12))
         tint = np.array([1 + warm, 1.0, 1 - warm, rng.uniform(0.4, 1.3), rng.uniform(0.3, 1.2)])
         cool = np.array([1 - 0.5 * warm, 1.0, 1 + 0.5 * warm, tint[3] * 0.8, tint[4] * 0.8])
@@ -41,7 +41,7 @@ class Light:
         edge = (float(rng.uniform(0, 6.28)), float(rng.uniform(-500, 900)), float(rng.uniform(0.3, 0.85)))
         return cls(
             toward,
-            (1.6 * share * tint[index]).astype(np.float32),
+            (1.9 * share * tint[index]).astype(np.float32),
             (1.15 * (1 - share) * cool[index]).astype(np.float32),
             float(np.exp(rng.uniform(np.log(10), np.log(90)))),
             np.vstack([windows, toward[None]]).astype(np.float32),

@@ -43,10 +43,16 @@ def rasterise(
     twice = (
         edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
     )  # below 0: counterclockwise, as y points down
-    low = np.ceil(np.clip(corner.min(axis=1), -1, 1e6))
-    high = np.floor(np.clip(corner.max(axis=1), -1e6, [width - 1, height - 1]))
+    a, b, c = corner[:, 0], corner[:, 1], corner[:, 2]  # min(axis=1) over three is ten times slower
+    low = np.ceil(np.clip(np.minimum(np.minimum(a, b), c), -1, 1e6))
+    high = np.floor(np.clip(np.maximum(np.maximum(a, b), c), -1e6, [width - 1, height - 1]))
     low = np.maximum(low, 0)
-    kept = (twice < -1e-9) & np.isfinite(near[faces]).all(axis=1) & (high >= low).all(axis=1)
+    kept = (
+        (twice < -1e-3)
+        & np.isfinite(near[faces].sum(axis=1))
+        & (high[:, 0] >= low[:, 0])
+        & (high[:, 1] >= low[:, 1])
+    )
     index = np.flatnonzero(kept)
     if index.size == 0:
         return hits

@@ -1,5 +1,6 @@
 """What is not an object: the ground under the parcel and the wall behind it, both endless planes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,7 @@ class Room:
         )
 
     def strike(self, place: Floats, rays: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        """How far along each ray (n, 3) the ground or wall lies (in ray lengths, (n,)), and whether it is the wall."""
+        """How far along each ray (n, 3) the ground or wall lies ((n,), in ray lengths), and if it is the wall."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ground = np.where(rays[:, 2] < -1e-6, -place[2] / rays[:, 2], np.inf)
             away = np.float32([-np.cos(self.facing), -np.sin(self.facing), 0])
@@ -72,7 +73,7 @@ class Room:
 
     def ground_albedo(self, points: Floats, bands: tuple[int, ...]) -> Floats:
         """Albedo (n, C) at points (n, 3) of the ground."""
-        c, s = np.cos(self.turn), np.sin(self.turn)
+        c, s = math.cos(self.turn), math.sin(self.turn)
         u = (points[:, 0] * c + points[:, 1] * s + self.shift[0]).astype(np.float32)
         v = (points[:, 1] * c - points[:, 0] * s + self.shift[1]).astype(np.float32)
         mix, tone = _PATTERNS[self.ground](u, v, np.float32(self.period_mm))

@@ -24,13 +24,13 @@ def develop(rng: Generator, light: Floats, *, visible: list[int]) -> NDArray[np.
     iso = float(np.exp(rng.uniform(np.log(0.003), np.log(0.022))))
     grain = rng.standard_normal(light.shape, dtype=np.float32)
     light = light + grain * (iso * np.sqrt(np.maximum(light, 0) + 0.004))
-    return _tone(light, contrast=float(rng.uniform(0.0, 0.35)))
+    return _tone(light, contrast=float(rng.uniform(0.1, 0.5)))
 
 
 def _gains(rng: Generator, light: Floats, visible: list[int]) -> Floats:
     """Exposure and white balance: what a phone meters, off by a little."""
     metered = light[::4, ::4].reshape(-1, light.shape[2])
-    target = 0.21 * float(np.exp(rng.normal(0, 0.25)))
+    target = 0.25 * float(np.exp(rng.normal(0, 0.25)))
     gain = np.empty(light.shape[2], np.float32)
     seen = metered[:, visible] if visible else metered
     exposure = target / (float(seen.mean()) + 1e-6)
