@@ -1,0 +1,103 @@
+"""How one photo, or one spectrum, of the same thing may differ from the next. One builder each."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from weft_training.recipe import PhotoAugment, SpectrumAugment
+
+Pixels = NDArray[np.uint8]
+PhotoChange = Callable[[Pixels, int], Pixels]  # (H, W, C) and a seed -> (H', W', C) at the same scale
+
+
+def build_photo_change(settings: PhotoAugment, bands: Sequence[str]) -> PhotoChange:
+    """A function that changes a photo without changing what it weighs, nor its millimetres per pixel.
+
+    Crops are not enlarged again: the pixels that are left keep their scale, and the net is told the new view.
+    """
+    # Read at import: the library would otherwise ask a server for its latest version.
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    import albumentations as A
+
+    steps: list[Any] = []
+    if settings.crop:
+        # Each of the four sides gives up to half of the share.
+        cut = (-settings.crop / 2, 0.0)
+        steps.append(A.CropAndPad(percent=cut, keep_size=False, sample_independently=True, p=0.8))
+    if settings.rotate_degrees:
+        steps.append(A.Rotate(limit=settings.rotate_degrees, border_mode=0, fill=127, p=0.5))
+    if settings.flip:
+        steps += [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
+    if settings.light:
+        steps.append(A.RandomBrightnessContrast(settings.light, settings.light, p=0.8))
+        steps.append(A.RandomGamma((100 - 60 * settings.light, 100 + 60 * settings.light), p=0.5))
+    if settings.colour and {"red", "green", "blue"} <= set(bands):
+        # ColorJitter refuses other than 1 or 3 bands: it is shown the three colours alone.
+        colours = [list(bands).index(band) for band in ("red", "green", "blue")]
+        jitter = A.ColorJitter(0, 0, saturation=4 * settings.colour, hue=settings.colour, p=1.0)
+        steps.append(A.SelectiveChannelTransform([jitter], channels=colours, p=0.5))
+    if settings.blur_px:
+        steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, settings.blur_px), p=0.3))
+    if settings.noise:
+        steps.append(A.GaussNoise(std_range=(0.0, settings.noise), p=0.3))
+    chain = A.Compose(steps)
+
+    def change(pixels: Pixels, seed: int) -> Pixels:
+        chain.set_random_seed(seed)
+        return np.ascontiguousarray(chain(image=pixels)["image"])
+
+    return change
+
+
+def change_spectra(
+    absorbance: Tensor, truth: Tensor, *, step_nm: float, settings: SpectrumAugment
+) -> tuple[Tensor, Tensor]:
+    """Spectra as another instrument and another garment would have given them; draws from torch's generator.
+
+    Args:
+        absorbance: (B, G) on an even grid.
+        truth: (B, F + 1) shares, unknown last; a blend's are the mean of its two parts'.
+
+    Returns:
+        The same shapes.
+    """
+    count, points = absorbance.shape
+    if settings.blend:
+        mixed, blended = _blend(absorbance, truth, settings.blend_in)
+        chosen = torch.rand(count, 1) < settings.blend
+        absorbance = torch.where(chosen, mixed, absorbance)
+        truth = torch.where(chosen, blended, truth)
+    place = torch.linspace(-0.5, 0.5, points)
+    if settings.shift_nm or settings.stretch:
+        moved = torch.randn(count, 1) * settings.shift_nm / step_nm
+        moved = moved + torch.randn(count, 1) * settings.stretch * place * points
+        absorbance = _read_at(absorbance, torch.arange(points) + moved)
+    absorbance = absorbance * (1 + torch.randn(count, 1) * settings.gain)
+    absorbance = absorbance + torch.randn(count, 1) * settings.offset
+    absorbance = absorbance + torch.randn(count, 1) * settings.slope * place
+    return absorbance + torch.randn(count, points) * settings.noise, truth
+
+
+def _blend(absorbance: Tensor, truth: Tensor, domain: str) -> tuple[Tensor, Tensor]:
+    other = torch.randperm(len(absorbance))
+    part = torch.rand(len(absorbance), 1)
+    blended = part * truth + (1 - part) * truth[other]
+    if domain == "absorbance":
+        return part * absorbance + (1 - part) * absorbance[other], blended
+    # Yarns side by side, each reflecting for itself.
+    reflected = part * 10**-absorbance + (1 - part) * 10 ** -absorbance[other]
+    return -torch.log10(reflected.clamp(min=1e-6)), blended
+
+
+def _read_at(values: Tensor, at: Tensor) -> Tensor:
+    """Values of (B, G) between its points, (B, G); flat beyond the ends."""
+    last = values.shape[-1] - 1
+    at = at.clamp(0, last)
+    left = at.floor().long().clamp(max=last - 1)
+    share = at - left
+    return values.gather(-1, left) * (1 - share) + values.gather(-1, left + 1) * share

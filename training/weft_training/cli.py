@@ -1,0 +1,137 @@
+"""The training verbs of `weft`: each a thin shell over one function. Heavy imports stand inside the verbs."""
+
+from pathlib import Path
+
+import click
+
+from weft.errors import WeftError
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_LAST = "last"
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--runs", type=_FOLDER, default=Path("runs"), show_default=True, help="Folder of runs.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=_LAST,
+    metavar="[RUN]",
+    help="Go on with this run, or with the newest unfinished one of this recipe. Write it last.",
+)
+def train(recipe: Path, overrides: tuple[str, ...], runs: Path, resume: str | None) -> None:
+    """Train by RECIPE, with KEY=VALUE laid over it (optim.epochs=3), and export the result."""
+    from weft_training.recipe import load_recipe
+
+    try:
+        settings = load_recipe(recipe, overrides)  # before torch: a misspelt key is said at once
+        from weft_training.train import train_run
+
+        report = train_run(settings, runs=runs, resume=resume, last=_LAST)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    if report is not None:  # several processes: one of them reports
+        click.echo(report)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Default: bundle.onnx in RUN.")
+def export(run: Path, out: Path | None) -> None:
+    """Write the final net of RUN as one sealed bundle."""
+    from weft_training.run import open_run
+
+    try:
+        opened = open_run(run)
+        from weft_training.export import export_run  # torch takes seconds; keep --help instant
+
+        report = export_run(opened, out if out is not None else run / "bundle.onnx")
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    proof = report.card.proof
+    click.echo(
+        f"{report.path}: within {proof.measured:.1e} of torch on {proof.cases} inputs (bound {proof.bound:.0e})"
+    )
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=_FOLDER, help="Folder of the report.  [default: runs/evaluation/BUNDLE-on-MANIFEST]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def evaluate(bundle: Path, manifest: Path, out: Path | None, as_json: bool) -> None:
+    """Measure BUNDLE on MANIFEST, as it would be served; write report.html and metrics.json."""
+    folder = out if out is not None else Path("runs/evaluation") / f"{bundle.stem}-on-{manifest.stem}"
+    try:
+        from weft_training.evaluate import evaluate as measure
+
+        found = measure(bundle, manifest, folder, quiet=as_json)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found.metrics, indent=2, sort_keys=True))
+        return
+    for words, value, interval in found.headlines:
+        click.echo(f"{words}: {value}" + (f"  ({interval})" if interval else ""))
+    click.echo(found.page)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version")
+@click.option(
+    "--bundles", type=_FOLDER, envvar="WEFT_BUNDLES", required=True, help="The server's folder of bundles."
+)
+@click.option("--runs", type=_FOLDER, default=Path("runs"), show_default=True, help="Folder of runs.")
+@click.option("--uri", help="MLflow's address, where it is not the database in the folder of runs.")
+def promote(name: str, version: str, bundles: Path, runs: Path, uri: str | None) -> None:
+    """Put VERSION (a number, or `challenger`) of NAME into service; a server reads it at its next start."""
+    try:
+        from weft_training.promote import promote as install
+
+        done = install(name, version, bundles=bundles, runs=runs, uri=uri)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{done.path}: {done.name} {done.version}, now champion (sha256 {done.sha256[:16]})")
+
+
+@click.command()
+@click.argument("lines", nargs=-1, metavar="[LINE]...")
+@click.option("--data", type=_FOLDER, default=Path("../shared/data"), show_default=True)
+@click.option("--configs", type=_FOLDER, default=Path("configs"), show_default=True)
+@click.option("--runs", type=_FOLDER, default=Path("runs"), show_default=True, help="Folder of runs.")
+@click.option("--from-runs", type=_FOLDER, help="Read finished runs from here and train nothing.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("docs/results.md"),
+    show_default=True,
+)
+@click.option("--list", "listed", is_flag=True, help="Name the lines and their targets.")
+def leaderboard(lines: tuple[str, ...], out: Path, listed: bool, **places: Path) -> None:
+    """Measure LINEs (default: all) of the table of results and write it."""
+    try:
+        from weft_training.leaderboard import Board, find_lines, write_results
+        from weft_training.leaderboard_page import said
+
+        chosen = find_lines(lines)
+        if listed:
+            for line in chosen:
+                click.echo(said(line))
+            return
+        board = Board(**places, say=lambda text: click.echo(text, err=True))
+        for line in chosen:
+            result, predictions = board.measure(line)
+            write_results(out, [(line, result, predictions)])  # each at once: a later line may fail
+            click.echo(said(line, result))
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(out)

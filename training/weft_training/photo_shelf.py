@@ -1,0 +1,107 @@
+"""Photos as the service would see them: decoded by the same code, with the scale their mark gives.
+
+Looking for the mark is the slow part, and its answer never changes: it is kept on disk by the photo's content.
+"""
+
+import hashlib
+import io
+import json
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from weft.errors import ManifestError
+from weft.marks import MarkHint
+from weft.weigher import prepare_pixels
+from weft_training.data import Captures, manifest_bands
+from weft_training.recipe import Mark, WeightRecipe
+
+Pixels = NDArray[np.uint8]
+
+
+class PhotoShelf:
+    """The photos of a run by row number. `look` must have run before scales are asked for."""
+
+    def __init__(self, captures: Captures, recipe: WeightRecipe) -> None:
+        frame = captures.manifest.frame
+        self._files = [captures.manifest.file(path) for path in frame["path"]]
+        self._hints = [_hint(recipe, kind, size) for kind, size in _marks(captures)]
+        have = manifest_bands(captures.manifest)
+        self._order = [have.index(band) for band in recipe.model.bands]
+        self._decode_px = recipe.data.decode_px
+        self._cache = recipe.compute.cache
+        self._scales: dict[int, float] = {}
+        self.digests: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def look(self, *, quiet: bool) -> None:
+        """Hash every photo and find its scale, from the cache where it is known."""
+        self.digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self._files]
+        known_at = self._cache / f"marks-{self._decode_px}.json"
+        known: dict[str, float] = json.loads(known_at.read_text()) if known_at.is_file() else {}
+        for row in tqdm(range(len(self)), desc="scale marks", unit="photo", disable=quiet or None):
+            hint = self._hints[row]
+            if hint is None:
+                self._scales[row] = 0.0
+                continue
+            key = f"{self.digests[row]} {hint.kind} {hint.size_mm:g}"
+            if key not in known:
+                known[key] = self._read(row, hint)[1]
+            self._scales[row] = known[key]
+        self._cache.mkdir(parents=True, exist_ok=True)
+        beside = known_at.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps(known))
+        beside.replace(known_at)
+
+    def pixels(self, row: int) -> Pixels:
+        """(H, W, C) in the order of the recipe's bands."""
+        return self._read(row, None)[0]
+
+    def mm_per_pixel(self, row: int) -> float:
+        """Of the pixels that `pixels` gives; 0 where no mark was found."""
+        return self._scales[row]
+
+    @property
+    def scaled(self) -> NDArray[np.bool_]:
+        """(rows,) true where a mark gave the scale."""
+        return np.array([self._scales[row] > 0 for row in range(len(self))])
+
+    def mark_seen(self) -> str | None:
+        """The commonest kind of mark that gave a scale, with its size: "disc 25 mm"."""
+        seen = [
+            f"{hint.kind} {hint.size_mm:g} mm"
+            for row, hint in enumerate(self._hints)
+            if hint and self._scales[row]
+        ]
+        return max(sorted(set(seen)), key=seen.count) if seen else None
+
+    def _read(self, row: int, hint: MarkHint | None) -> tuple[Pixels, float]:
+        file = self._files[row]
+        data = file.read_bytes()
+        if file.suffix != ".npy":
+            prepared = prepare_pixels(data, decode_px=self._decode_px, hint=hint)
+            return prepared.photo.pixels[..., self._order], prepared.mm_per_pixel
+        pixels: Pixels = np.load(io.BytesIO(data), allow_pickle=False)
+        if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[2] <= max(self._order):
+            raise ManifestError(
+                f"{file}: got an array {pixels.shape} of {pixels.dtype}, need uint8 (H, W, C) with the "
+                f"manifest's bands on the last axis"
+            )
+        return pixels[..., self._order], 0.0
+
+
+def _marks(captures: Captures) -> list[tuple[object, object]]:
+    return list(zip(captures.column("mark"), captures.column("mark_mm"), strict=True))
+
+
+def _hint(recipe: WeightRecipe, kind: object, size_mm: object) -> MarkHint | None:
+    marks = recipe.data.marks
+    if isinstance(marks, Mark):
+        return MarkHint(kind=marks.kind, size_mm=marks.size_mm)
+    if marks == "none" or not isinstance(kind, str) or not isinstance(size_mm, float) or not size_mm > 0:
+        return None
+    return MarkHint(kind=kind, size_mm=size_mm)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,43 @@
+"""Chemometric preprocessing as layers: what a net was trained behind is in the graph it is exported with."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from scipy.signal import savgol_coeffs
+from torch import Tensor, nn
+
+from weft_training.recipe import SavGol, Snv
+
+
+class StandardNormalVariate(nn.Module):
+    """Each spectrum less its mean, over its standard deviation: takes off scatter and thickness."""
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        centred = spectrum - spectrum.mean(-1, keepdim=True)
+        # Degrees of freedom as numpy and chemotools have them; a flat spectrum stays flat instead of dividing by 0.
+        deviation = centred.square().mean(-1, keepdim=True).sqrt()
+        return centred / deviation.clamp(min=1e-6)
+
+
+class SavitzkyGolay(nn.Module):
+    """Smoothed derivative per point of the grid. Loses (window - 1) / 2 points at each end, where it would guess."""
+
+    def __init__(self, *, window: int, order: int, derivative: int) -> None:
+        super().__init__()
+        taps = savgol_coeffs(window, order, deriv=derivative, use="dot")
+        self.taps: Tensor
+        self.register_buffer("taps", torch.tensor(taps, dtype=torch.float32)[None, None])  # (1, 1, window)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        return F.conv1d(spectrum[:, None], self.taps)[:, 0]  # (B, G) -> (B, G - window + 1)
+
+
+def build_preprocessing(steps: Sequence[Snv | SavGol]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for step in steps:
+        if isinstance(step, Snv):
+            layers.append(StandardNormalVariate())
+        else:
+            layers.append(SavitzkyGolay(window=step.window, order=step.order, derivative=step.derivative))
+    return nn.Sequential(*layers)

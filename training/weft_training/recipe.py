@@ -1,0 +1,335 @@
+"""A training run, fully described: YAML and `key=value` overrides -> one frozen object. No torch here.
+
+Defaults live in these classes and nowhere else; a misspelt, missing or impossible key is a RecipeError that
+names its path. `docs/recipes.md` explains every key.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from weft.errors import FibreError, RecipeError
+from weft.fibres import fibre
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SplitSection(Section):
+    """How subjects are held out. `folds` and `leave_one_out` refit on everything; `holdout` does not."""
+
+    scheme: Literal["folds", "leave_one_out", "holdout"] = "folds"
+    folds: int = Field(default=5, ge=2)
+    holdout_share: float = Field(default=0.2, gt=0, lt=1)
+    strata: str | None = None  # a column of the manifest whose values every fold should hold evenly
+
+
+class OptimSection(Section):
+    """AdamW under linear warm-up and cosine decay; the weights that are kept are an average over steps."""
+
+    epochs: int = Field(ge=0)  # 0: only where the net has a closed form (`model.init`)
+    batch: int = Field(ge=1)  # over all processes together
+    peak_lr: float = Field(gt=0)
+    backbone_lr: float | None = Field(default=None, gt=0)  # None: as peak_lr
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: float = Field(default=0.1, ge=0, lt=1)  # share of all steps
+    ema: float = Field(default=0.99, ge=0, lt=1)  # 0: keep the last weights
+    clip_norm: float = Field(default=1.0, gt=0)
+
+
+class ComputeSection(Section):
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    cache: Path = Path(".weft-cache")  # decoded photos' scale marks and frozen features, by content
+
+
+class CalibrateSection(Section):
+    coverage: float = Field(default=0.9, gt=0, lt=1)
+
+
+class ExportSection(Section):
+    name: str
+    version: str = "1"
+    bound: float = Field(default=1e-4, gt=0)  # grams: relative; shares: absolute
+    dataset: str  # one sentence on the card
+    licence_notes: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+
+class TrackSection(Section):
+    uri: str | None = None  # None: sqlite in the folder of runs
+    experiment: str = "weft"
+    register_as: str | None = None  # name in the model registry; None: as export.name
+
+
+class Mark(Section):
+    kind: Literal["qr", "disc"]
+    size_mm: float = Field(gt=0)
+
+
+class SimulateParcels(Section):
+    subjects: int = Field(ge=2)
+    seed: int
+    photos: tuple[int, int] = (1, 3)
+    size_px: int = Field(default=320, ge=64)
+    bands: tuple[str, ...] = ("red", "green", "blue")
+
+
+class SimulateSpectra(Section):
+    subjects: int = Field(ge=2)
+    seed: int
+    scans: tuple[int, int] = (1, 4)
+    grid: tuple[float, float, float] | None = None  # first and last nm and step; None: each instrument's own
+
+
+class DataSection(Section):
+    manifest: Path | None = None  # relative to the working directory
+    exclude_subjects: tuple[str, ...] = ()
+    where: dict[str, str | float | bool] = Field(default_factory=dict)  # column: value that rows must have
+    most_subjects: int | None = Field(default=None, ge=2)  # a first look at a large set
+
+
+class PhotoData(DataSection):
+    simulate: SimulateParcels | None = None
+    decode_px: int = Field(default=320, ge=32)
+    max_photos: int = Field(default=3, ge=1, le=9)
+    marks: Literal["as_in_manifest", "none"] | Mark = "as_in_manifest"
+
+    @model_validator(mode="after")
+    def has_one_source(self) -> "PhotoData":
+        return _one_source(self)
+
+
+class SpectrumData(DataSection):
+    simulate: SimulateSpectra | None = None
+    fibres: tuple[str, ...] = Field(min_length=2)  # what the net tells apart, names of weft.fibres
+    others: Literal["drop", "unknown"] = "drop"  # rows with a fibre outside `fibres`
+    trace_share: float = Field(default=0.0, ge=0, lt=0.5)  # up to this much of other fibres is overlooked
+
+    @model_validator(mode="after")
+    def has_one_source(self) -> "SpectrumData":
+        for name in self.fibres:
+            try:
+                known = fibre(name).name
+            except FibreError as error:
+                raise ValueError(str(error)) from error
+            if known != name:
+                raise ValueError(f"fibre {name!r} is called {known!r} here")
+        return _one_source(self)
+
+
+class WeightModel(Section):
+    backbone: str  # a name of timm
+    pretrained: str | None = None  # a timm or hf-hub tag, or the path of a .safetensors or .pth file
+    pretrained_classes: int | None = None  # classes of the file's classifier, where it has one: 1001
+    pad_type: str | None = None  # "same" for weights that came from TensorFlow
+    scaling: Literal["imagenet", "unit"] = "imagenet"  # unit: x / 127.5 - 1
+    bands: tuple[str, ...] = ("red", "green", "blue")  # order of the C axis
+    input_px: int = Field(default=224, ge=32)
+    freeze: Literal["none", "all"] | Annotated[int, Field(ge=1)] = "none"  # number: the first stages
+    hidden: int = Field(default=128, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    quantiles: tuple[float, float, float] = (0.05, 0.5, 0.95)
+    init: Literal["none", "ridge"] = "none"  # ridge: the head starts from a closed form on frozen features
+
+    @model_validator(mode="after")
+    def holds_together(self) -> "WeightModel":
+        low, middle, high = self.quantiles
+        if not (0 < low < middle < high < 1) or middle != 0.5:
+            raise ValueError("quantiles must ascend between 0 and 1 with 0.5 in the middle")
+        if self.init == "ridge" and self.freeze != "all":
+            raise ValueError("init: ridge needs freeze: all")
+        return self
+
+
+class Snv(Section):
+    kind: Literal["snv"]
+
+
+class SavGol(Section):
+    kind: Literal["savgol"]
+    window: int = Field(ge=3)  # points of the grid, odd
+    order: int = Field(default=2, ge=1)
+    derivative: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def is_possible(self) -> "SavGol":
+        if self.window % 2 == 0 or self.order >= self.window or self.derivative > self.order:
+            raise ValueError("window must be odd and above order, order at least derivative")
+        return self
+
+
+Step = Annotated[Snv | SavGol, Field(discriminator="kind")]
+
+
+class Grid(Section):
+    """Wavelengths every scan is resampled to."""
+
+    from_nm: float = Field(gt=0)
+    to_nm: float = Field(gt=0)
+    step_nm: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def has_points(self) -> "Grid":
+        if (self.to_nm - self.from_nm) / self.step_nm < 8:
+            raise ValueError("the grid needs at least 9 points, from_nm below to_nm")
+        return self
+
+    def wavelengths(self) -> list[float]:
+        points = int((self.to_nm - self.from_nm) / self.step_nm + 1e-6) + 1
+        return [self.from_nm + self.step_nm * index for index in range(points)]
+
+
+class Novelty(Section):
+    """Distance from the plane of training spectra; far away counts as unknown."""
+
+    components: int = Field(default=12, ge=1)
+    margin: float = Field(default=3.0, gt=1)  # times the distance that 99 % of held-out training scans keep
+
+
+class FibreModel(Section):
+    grid: Grid
+    preprocess: tuple[Step, ...]
+    trunk: Literal["linear", "mlp", "conv"] = "linear"
+    hidden: int = Field(default=64, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    outputs: Literal["softmax", "normalised"] = "softmax"  # normalised: negative shares cut, sum made 1
+    init: Literal["none", "pls", "lda"] = "none"  # closed form of a linear trunk
+    components: int = Field(default=8, ge=1)  # of PLS
+    shrinkage: float | None = Field(default=None, ge=0, le=1)  # of LDA; None: Ledoit-Wolf
+    novelty: Novelty | None = Novelty()
+
+    @model_validator(mode="after")
+    def holds_together(self) -> "FibreModel":
+        if self.init != "none" and self.trunk != "linear":
+            raise ValueError(f"init: {self.init} needs trunk: linear")
+        return self
+
+
+class PhotoAugment(Section):
+    """Strengths from 0 (off). With `freeze: all` each photo is seen in `views` versions, computed once."""
+
+    views: int = Field(default=4, ge=0)
+    flip: bool = True
+    rotate_degrees: float = Field(default=15, ge=0, le=180)
+    crop: float = Field(default=0.15, ge=0, lt=0.6)  # up to this share is cut from each axis
+    light: float = Field(default=0.2, ge=0, le=1)  # brightness, contrast, gamma
+    colour: float = Field(default=0.05, ge=0, le=0.5)  # hue and saturation; red, green and blue only
+    blur_px: float = Field(default=1.0, ge=0)
+    noise: float = Field(default=0.02, ge=0, le=1)  # share of full scale
+    drop_extras: float = Field(default=0.2, ge=0, le=1)  # how often a known extra is hidden
+
+
+class SpectrumAugment(Section):
+    """How one instrument and one garment differ from the next; absorbance units unless said otherwise."""
+
+    views: int = Field(default=8, ge=0)  # augmented copies that a closed form sees beside the clean one
+    shift_nm: float = Field(default=0.0, ge=0)  # standard deviation
+    stretch: float = Field(default=0.0, ge=0)  # standard deviation, relative
+    offset: float = Field(default=0.0, ge=0)
+    slope: float = Field(default=0.0, ge=0)  # over the whole grid
+    gain: float = Field(default=0.0, ge=0, lt=1)
+    noise: float = Field(default=0.0, ge=0)
+    blend: float = Field(default=0.0, ge=0, le=1)  # share of scans that are mixed with another subject's
+    blend_in: Literal["absorbance", "reflectance"] = "absorbance"
+
+
+class WholeRecipe(Section):
+    seed: int
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    split: SplitSection = SplitSection()
+    optim: OptimSection
+    compute: ComputeSection = ComputeSection()
+    calibrate: CalibrateSection = CalibrateSection()
+    export: ExportSection
+    track: TrackSection | None = TrackSection()  # null: no tracking
+
+
+class WeightRecipe(WholeRecipe):
+    task: Literal["weight"]
+    data: PhotoData
+    model: WeightModel
+    augment: PhotoAugment = PhotoAugment()
+
+    @model_validator(mode="after")
+    def holds_together(self) -> "WeightRecipe":
+        if self.data.simulate is not None and self.data.simulate.bands != self.model.bands:
+            raise ValueError("data.simulate.bands and model.bands differ")
+        if self.optim.epochs == 0 and self.model.init == "none":
+            raise ValueError("optim.epochs: 0 trains nothing; only model.init: ridge needs no epochs")
+        return self
+
+
+class FibreRecipe(WholeRecipe):
+    task: Literal["composition"]
+    data: SpectrumData
+    model: FibreModel
+    augment: SpectrumAugment = SpectrumAugment()
+
+    @model_validator(mode="after")
+    def holds_together(self) -> "FibreRecipe":
+        if self.optim.epochs == 0 and self.model.init == "none":
+            raise ValueError("optim.epochs: 0 trains nothing; only model.init: pls or lda needs no epochs")
+        return self
+
+
+Recipe = WeightRecipe | FibreRecipe
+Data = TypeVar("Data", PhotoData, SpectrumData)
+_RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="task")])
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe, lay `key=value` overrides over it, check it; RecipeError names the path of a fault."""
+    for override in overrides:
+        if "=" not in override:
+            raise RecipeError(f"{override!r} is no override; write key=value, such as optim.epochs=3")
+    try:
+        merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(merged, resolve=True)
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"{path}: there is no such recipe; `ls configs` shows those that come along"
+        ) from error
+    except (OSError, yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise RecipeError(f"{path}: not a readable recipe: {' '.join(str(error).split())}") from error
+    return check_recipe(plain, source=str(path))
+
+
+def check_recipe(plain: Any, *, source: str) -> Recipe:
+    """The recipe that `plain` (a mapping as YAML gives it) describes."""
+    try:
+        return _RECIPE.validate_python(plain)
+    except ValidationError as error:
+        faults = [f"{_where(fault['loc'])}: {_what(fault)}" for fault in error.errors()[:3]]
+        raise RecipeError(f"{source}: {'; '.join(faults)}") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as YAML that `load_recipe` reads back to an equal object."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _one_source(data: Data) -> Data:
+    if (data.manifest is None) == (data.simulate is None):
+        raise ValueError("needs either `manifest` or `simulate`")
+    return data
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    # Pydantic puts the discriminator's value first; it is no key of the file.
+    keys = [str(part) for part in location if part not in {"weight", "composition"}]
+    return ".".join(keys) or "task"
+
+
+def _what(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "there is no such key; see docs/recipes.md"
+    if fault["type"] == "missing":
+        return "this key is missing"
+    return str(fault["msg"])

@@ -1,0 +1,50 @@
+"""The whole of `weft train`: a run is made or taken up, fitted, exported and tracked."""
+
+from pathlib import Path
+
+from weft_training.export import export_run
+from weft_training.fit import fit_run, make_fabric
+from weft_training.recipe import Recipe
+from weft_training.run import Run, check_same_recipe, create_run, find_run, open_run
+
+
+def train_run(recipe: Recipe, *, runs: Path, resume: str | None, last: str) -> str | None:
+    """Train and export; the line to report, or None in a process that is not the first of several.
+
+    Args:
+        resume: None starts a new run; `last` goes on with the newest unfinished one; else the folder of one.
+    """
+    fabric = make_fabric(recipe)
+    fabric.launch()
+    folder = ""
+    if fabric.global_rank == 0:
+        folder = str(_take_up(recipe, runs, resume, last).folder)
+    run = open_run(Path(fabric.broadcast(folder)))
+    fit_run(run, fabric)
+    if fabric.global_rank > 0:
+        return None
+    report = export_run(run, run.folder / "bundle.onnx")
+    return f"{report.path}: {_headline(run.metrics())}"
+
+
+def _take_up(recipe: Recipe, runs: Path, resume: str | None, last: str) -> Run:
+    if resume is None:
+        return create_run(recipe, runs)
+    if resume == last:
+        return find_run(recipe, runs)
+    run = open_run(Path(resume))
+    check_same_recipe(run, recipe)
+    return run
+
+
+def _headline(metrics: dict[str, float]) -> str:
+    wanted = (
+        "one.alde",
+        "all.alde",
+        "one.mape",
+        "one.coverage",
+        "balanced_accuracy",
+        "mae_points",
+        "unknown_auroc",
+    )
+    return ", ".join(f"{name} {metrics[name]:.3f}" for name in wanted if name in metrics)
