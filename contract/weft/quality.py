@@ -1,0 +1,75 @@
+"""Whether a photo is worth weighing by: advice by measurement, at one fixed scale."""
+
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from weft.photos import Photo
+
+Advice = Literal["blurred", "dark", "too_small", "broken"]
+
+# Longest side at which light and sharpness are measured: about what a net sees, so that a blur which it would
+# not notice is not complained about.
+MEASURE_PX: Final = 256
+
+
+DARK_BELOW: Final = 48.0  # mean luminance, 0..255
+BLURRED_ABOVE: Final = 0.45  # share of the gradient that a further blur leaves, 0..1
+FLAT_BELOW: Final = 0.5  # mean gradient in levels: a lens cap, a finger, a wall
+SMALL_LONGEST_PX: Final = 160
+SMALL_SHORTEST_PX: Final = 64
+_BLUR_PX: Final = 9
+
+
+def advise(photo: Photo) -> tuple[Advice, ...]:
+    """What a retake should mend; empty where the photo is good. `broken` is said by the weigher, not here."""
+    sides = photo.full_width_px, photo.full_height_px
+    advice: list[Advice] = []
+    if max(sides) < SMALL_LONGEST_PX or min(sides) < SMALL_SHORTEST_PX:
+        advice.append("too_small")
+    grey = _luminance(photo)
+    if grey.mean() < DARK_BELOW:
+        advice.append("dark")
+    if blur(grey) > BLURRED_ABOVE:
+        advice.append("blurred")
+    return tuple(advice)
+
+
+def blur(grey: NDArray[np.float32]) -> float:
+    """How little a further blur changes: 0 sharp, 1 blurred or without any detail. After Crete et al. 2007.
+
+    Args:
+        grey: Luminance 0..255, shape (H, W). Contrast and size of things cancel out, unlike in the variance of
+            the Laplacian, which calls a white shirt on a bed blurred.
+    """
+    kept = 0.0
+    for axis in (0, 1):  # a shake blurs one direction only: the worse one counts
+        lines = grey if axis == 0 else grey.T
+        if len(lines) <= _BLUR_PX:
+            continue
+        fine = np.abs(np.diff(lines, axis=0))
+        total = float(fine.sum())
+        if total / fine.size < FLAT_BELOW:
+            return 1.0
+        lost = np.maximum(0, fine - np.abs(np.diff(_box_mean(lines), axis=0)))
+        kept = max(kept, 1 - float(lost.sum()) / total)
+    return kept
+
+
+def _box_mean(lines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Running mean of `_BLUR_PX` rows, edges repeated; same shape."""
+    half = _BLUR_PX // 2
+    padded = np.pad(lines, ((half + 1, half), (0, 0)), mode="edge")
+    sums = np.cumsum(padded, axis=0, dtype=np.float64)
+    return ((sums[_BLUR_PX:] - sums[:-_BLUR_PX]) / _BLUR_PX).astype(np.float32)
+
+
+def _luminance(photo: Photo) -> NDArray[np.float32]:
+    image = Image.fromarray(photo.pixels).convert("L")
+    scale = MEASURE_PX / max(image.size)
+    if scale < 1:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BOX)
+    return np.asarray(image, np.float32)

@@ -1,0 +1,251 @@
+"""Photos to grams: what `weft estimate`, the service and `weft evaluate` all call."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft import limits
+from weft.bundle import Bundle
+from weft.card import SEASONS, WRAPS
+from weft.errors import InputError, PhotoError, TooLargeError, WrongPhotosError, WrongTaskError
+from weft.marks import SEARCH_PX, Mark, MarkHint, find_mark
+from weft.photos import Photo, decode_photo
+from weft.quality import Advice, advise
+
+_PHOTO_BANDS: Final = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFinding:
+    """What was found in one photo; one that is not usable takes no part in the estimate."""
+
+    usable: bool
+    advice: tuple[Advice, ...]
+    mark: Mark | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Grams of one subject; None where no photo is usable, its margin None where none is honest."""
+
+    grams: float | None
+    low_grams: float | None
+    high_grams: float | None
+    coverage: float | None
+    photos: tuple[PhotoFinding, ...]
+    warnings: tuple[str, ...]
+
+
+class PreparedPixels(NamedTuple):
+    photo: Photo
+    mark: Mark | None
+    mm_per_pixel: float  # of `photo.pixels`; 0 unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One photo, ready for the graph.
+
+    Args:
+        pixels: Shape (H, W, C), the bundle's bands in its order; None where the file could not be decoded.
+        mm_per_pixel: Of `pixels`; 0 unknown.
+        finding: What the answer says about this photo.
+        photo: The decoded photo behind it, RGB; None for a broken file or bands that come from elsewhere.
+    """
+
+    pixels: NDArray[np.uint8] | None
+    mm_per_pixel: float
+    finding: PhotoFinding
+    photo: Photo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The photos of one thing to be weighed, and what is known beside them."""
+
+    photos: Sequence[Prepared]
+    season: str | None = None
+    wrap: str | None = None
+
+
+def prepare_pixels(data: bytes, *, decode_px: int, hint: MarkHint | None) -> PreparedPixels:
+    """Decode a photo as the graph takes it and measure its scale; training and serving both call this.
+
+    Args:
+        data: The file as sent.
+        decode_px: Least longest side, `card.weight.decode_px`.
+        hint: The mark to look for, on a finer decode of the same file where that finds more.
+
+    Raises:
+        PhotoError: See `weft.photos.decode_photo`.
+    """
+    photo = decode_photo(data, longest_px=decode_px)
+    if hint is None:
+        return PreparedPixels(photo, None, 0.0)
+    mark, seen_px = None, 0
+    for search_px in SEARCH_PX[hint.kind]:
+        seen = decode_photo(data, longest_px=search_px)
+        if max(seen.pixels.shape) > seen_px:
+            mark, seen_px = find_mark(seen, hint), max(seen.pixels.shape)
+        if mark is not None:
+            return PreparedPixels(photo, mark, mark.mm_per_pixel * photo.full_per_pixel)
+    return PreparedPixels(photo, None, 0.0)
+
+
+def stack(subjects: Sequence[Subject]) -> dict[str, NDArray[Any]]:
+    """The tensors of `docs/bundle.md` for B subjects, padded to the most photos and the largest of them.
+
+    Photos that are not usable are left out.
+
+    Raises:
+        InputError: An unknown season or wrap.
+    """
+    usable = [[photo for photo in subject.photos if photo.finding.usable] for subject in subjects]
+    most = max(1, *(len(photos) for photos in usable))
+    arrays = [[photo.pixels for photo in photos if photo.pixels is not None] for photos in usable]
+    shapes = [pixels.shape for photos in arrays for pixels in photos] or [(1, 1, 3)]
+    rows, columns, bands = (max(shape[axis] for shape in shapes) for axis in range(3))
+    photos = np.zeros((len(subjects), most, bands, rows, columns), np.uint8)
+    size = np.zeros((len(subjects), most, 2), np.int64)
+    mask = np.zeros((len(subjects), most), np.bool_)
+    mm_per_pixel = np.zeros((len(subjects), most), np.float32)
+    for b, kept in enumerate(usable):
+        for n, (prepared, pixels) in enumerate(zip(kept, arrays[b], strict=True)):
+            height, width = pixels.shape[:2]
+            photos[b, n, :, :height, :width] = pixels.transpose(2, 0, 1)
+            size[b, n] = height, width
+            mask[b, n] = True
+            mm_per_pixel[b, n] = prepared.mm_per_pixel
+    return {
+        "photos": photos,
+        "size": size,
+        "mask": mask,
+        "mm_per_pixel": mm_per_pixel,
+        "season": np.array([_index(subject.season, SEASONS, "season") for subject in subjects], np.int64),
+        "wrap": np.array([_index(subject.wrap, WRAPS, "wrap") for subject in subjects], np.int64),
+    }
+
+
+def _index(word: str | None, words: tuple[str, ...], name: str) -> int:
+    if word is None:
+        return 0
+    if word not in words:
+        raise InputError(f"{name} is {word!r}; it is one of {', '.join(words)}, or left out")
+    return 1 + words.index(word)
+
+
+class Weigher:
+    """A weight bundle and all that stands around it. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        if bundle.card.weight is None:
+            raise WrongTaskError(
+                f"{bundle.source}: a bundle for {bundle.card.task}, needed one for weight; name another"
+            )
+        self.bundle = bundle
+        self.card = bundle.card
+        self._weight = bundle.card.weight
+
+    def prepare(self, data: bytes, hint: MarkHint | None = None) -> Prepared:
+        """Decode one photo, look for its mark and judge it.
+
+        Raises:
+            PhotoError: The file cannot be decoded, or the bundle needs bands that a photo does not have.
+        """
+        bands = self._weight.bands
+        if not set(bands) <= set(_PHOTO_BANDS):
+            raise WrongPhotosError(
+                f"a photo has the bands red, green, blue, this bundle needs {', '.join(bands)}; "
+                "load a bundle for photos"
+            )
+        photo, mark, mm_per_pixel = prepare_pixels(data, decode_px=self._weight.decode_px, hint=hint)
+        advice = advise(photo)
+        pixels = photo.pixels
+        if bands != _PHOTO_BANDS:
+            pixels = pixels[:, :, [_PHOTO_BANDS.index(band) for band in bands]]
+        return Prepared(pixels, mm_per_pixel, PhotoFinding(not advice, advice, mark), photo)
+
+    def prepare_all(self, files: Sequence[bytes], hint: MarkHint | None = None) -> tuple[Prepared, ...]:
+        """Prepare the photos of one request; a file that cannot be decoded is `broken` among good ones.
+
+        Raises:
+            PhotoError: No file at all, too many, or none that can be decoded: then the first one's error.
+        """
+        check_count(len(files))
+        prepared: list[Prepared] = []
+        first: PhotoError | None = None
+        for data in files:
+            try:
+                prepared.append(self.prepare(data, hint))
+            except PhotoError as error:
+                first = first or error
+                prepared.append(Prepared(None, 0.0, PhotoFinding(False, ("broken",), None)))
+        if first is not None and all(photo.pixels is None for photo in prepared):
+            raise first
+        return tuple(prepared)
+
+    def weigh(
+        self, prepared: Sequence[Prepared], *, season: str | None = None, wrap: str | None = None
+    ) -> Estimate:
+        """Estimate one subject from its photos.
+
+        Raises:
+            PhotoError: No photo, or more than `weft.limits` allows.
+            InputError: An unknown season or wrap.
+        """
+        return self.weigh_many([Subject(prepared, season, wrap)])[0]
+
+    def weigh_many(self, subjects: Sequence[Subject]) -> list[Estimate]:
+        """Estimate several subjects in one call of the graph; each answer is as if asked alone."""
+        for subject in subjects:
+            check_count(len(subject.photos))
+        asked = [
+            n for n, subject in enumerate(subjects) if any(photo.finding.usable for photo in subject.photos)
+        ]
+        answers = self.bundle.run(stack([subjects[n] for n in asked])) if asked else {}
+        rows = {
+            n: {name: float(values[row]) for name, values in answers.items()} for row, n in enumerate(asked)
+        }
+        return [self._estimate(subject, rows.get(n)) for n, subject in enumerate(subjects)]
+
+    def _estimate(self, subject: Subject, answer: dict[str, float] | None) -> Estimate:
+        photos = tuple(photo.finding for photo in subject.photos)
+        if answer is None:
+            return Estimate(None, None, None, None, photos, ("no photo is usable; retake as advised",))
+        grams, low, high = answer["grams"], answer["low_grams"], answer["high_grams"]
+        if not (math.isfinite(grams) and grams >= 0):
+            return Estimate(None, None, None, None, photos, ("the model gave no number for this subject",))
+        warnings = self._warnings(subject, grams)
+        if self.card.coverage is None or not (math.isfinite(low) and math.isfinite(high)):
+            return Estimate(grams, None, None, None, photos, warnings)
+        return Estimate(
+            grams, max(0.0, min(low, grams)), max(high, grams), self.card.coverage, photos, warnings
+        )
+
+    def _warnings(self, subject: Subject, grams: float) -> tuple[str, ...]:
+        warnings: list[str] = []
+        lightest, heaviest = self._weight.range_grams
+        if not lightest <= grams <= heaviest:
+            warnings.append(
+                f"{grams:.0f} g lies outside the {lightest:.0f}-{heaviest:.0f} g this bundle was trained on"
+            )
+        usable = sum(photo.finding.usable for photo in subject.photos)
+        if usable > self._weight.max_photos:
+            warnings.append(
+                f"{usable} photos of one subject, this bundle was trained on {self._weight.max_photos} or fewer"
+            )
+        return tuple(warnings)
+
+
+def check_count(photos: int) -> None:
+    """Raise where one estimate gets no photo or more than `weft.limits.PHOTOS_PER_ESTIMATE`."""
+    if photos < 1:
+        raise WrongPhotosError("no photo was sent; send one to nine photos of the same thing")
+    if photos > limits.PHOTOS_PER_ESTIMATE:
+        raise TooLargeError(
+            f"{photos} photos were sent, at most {limits.PHOTOS_PER_ESTIMATE} are taken; send fewer"
+        )
