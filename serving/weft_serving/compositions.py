@@ -30,7 +30,7 @@ from weft_serving.uploads import Form, Upload, media_type, read_body, read_form
 
 router = APIRouter(prefix="/v1/compositions", tags=["compositions"])
 _SUM_TOLERANCE: Final = 1e-3
-_ROUNDING: Final = 1e-6
+_ZIP: Final = b"PK"
 
 
 class ShareAnswer(Answered):
@@ -165,7 +165,8 @@ async def create_composition(request: Request, service: TheService) -> Compositi
     )
     if "file" not in form.files:
         raise InvalidRequestError("no scan was sent; send one in the field `file`")
-    return await service.pool.run(lambda: _create(service, _read_file(service, form)))
+    pool = service.cubes if form.files["file"][0].data.startswith(_ZIP) else service.pool
+    return await pool.run(lambda: _create(service, _read_file(service, form)))
 
 
 @router.get("/{composition_id}", responses=problem_responses("not-found"))

@@ -26,6 +26,7 @@ class Service:
     identifier: Identifier
     store: Store
     pool: Pool
+    cubes: Pool  # one at a time: unpacked, a cube may take gigabytes
     recent: Recent
     metrics: Metrics
 

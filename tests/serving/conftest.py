@@ -1,0 +1,107 @@
+"""A running service on the tiny bundles, photos and scans to send to it, and databases of both kinds."""
+
+import io
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from weft.bundle import load_bundle
+from weft_serving.app import create_app
+from weft_serving.settings import Settings
+from weft_serving.store import open_store
+
+Start = Callable[..., TestClient]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/weft.db"
+        return
+    server = os.environ.get("WEFT_TEST_POSTGRES_URL")
+    if not server:
+        pytest.skip("WEFT_TEST_POSTGRES_URL names no PostgreSQL server")
+    import psycopg
+
+    name = f"weft_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType]
+    yield server.rsplit("/", 1)[0] + f"/{name}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture
+def start(tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a service with changed settings; `weight` and `fibre` name other bundle files."""
+    with ExitStack() as stack:
+
+        def started(
+            *, weight: Path = tiny_weight_bundle, fibre: Path = tiny_fibre_bundle, **settings: Any
+        ) -> TestClient:
+            settings.setdefault("database_url", f"sqlite:///{tmp_path}/weft.db")
+            made = Settings(**settings)
+            app = create_app(
+                made,
+                weight=load_bundle(weight, task="weight"),
+                fibre=load_bundle(fibre, task="composition"),
+                store=open_store(made.database_url),
+            )
+            return stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+        yield started
+
+
+@pytest.fixture
+def client(start: Start) -> TestClient:
+    return start()
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> Callable[..., bytes]:
+    return _jpeg
+
+
+@pytest.fixture(scope="session")
+def photos() -> Callable[..., Any]:
+    return _photos
+
+
+@pytest.fixture(scope="session")
+def scan() -> Callable[..., dict[str, Any]]:
+    return _scan
+
+
+def _pixels(seed: int = 0, *, height: int = 480, width: int = 640) -> np.ndarray[Any, Any]:
+    """A sharp, lit scene: blocks of different brightness with fine grain."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(40, 220, (height // 40 + 1, width // 40 + 1, 3)).repeat(40, 0).repeat(40, 1)
+    grain = rng.integers(-30, 30, (height, width, 3))
+    return np.clip(blocks[:height, :width] + grain, 0, 255).astype(np.uint8)
+
+
+def _jpeg(seed: int = 0, **options: Any) -> bytes:
+    size = {name: options.pop(name) for name in ("height", "width") if name in options}
+    buffer = io.BytesIO()
+    Image.fromarray(_pixels(seed, **size)).save(buffer, "JPEG", quality=90, **options)
+    return buffer.getvalue()
+
+
+def _photos(*files: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [("photos", (f"{number}.jpg", data, "image/jpeg")) for number, data in enumerate(files, start=1)]
+
+
+def _scan(*, points: int = 81, from_nm: float = 900, to_nm: float = 1700, **changes: Any) -> dict[str, Any]:
+    """A spectrum that the tiny bundle reads as mostly wool."""
+    nm = np.linspace(from_nm, to_nm, points)
+    values = 0.8 - 0.6 * np.exp(-(((nm - 1200) / 90) ** 2))
+    return {"wavelength_nm": nm.tolist(), "values": values.tolist(), "quantity": "reflectance"} | changes
