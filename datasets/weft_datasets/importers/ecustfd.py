@@ -1,7 +1,7 @@
 """Weighed food with a coin (ECUSTFD): phone photos from the top and the side, grams, and a coin of 25.0 mm.
 
 Traps: one sheet a type in density.xls; some views are named in lower case (`egg002s`); the sheet `mix` weighs
-the parts of a plate one by one, so a mixed object weighs their sum. In a few photos the annotated coin box is
+the parts of a plate one by one, so a mixed object weighs their sum. In 13 photos the annotated coin box is
 empty or lies over the food: those keep their photo but get no `mark_mm_per_pixel_truth`.
 """
 
@@ -23,6 +23,7 @@ from weft_datasets.manifest import Manifest, make_manifest
 COIN_MM: Final = 25.0
 COIN_ASPECT: Final = (0.75, 1.34)  # width over height; real coins measure 0.79-1.30, boxes over food 2.7-3.1
 COIN_PX: Final = 20
+SAME_STAND: Final = 0.55  # of the median of its object and view; boxes over round food lie at 0.24-0.40
 NAME: Final = re.compile(r"(?P<subject>.+?)(?P<view>[TS])\((?P<number>\d+)\)", re.IGNORECASE)
 VIEWS: Final = {"t": "top", "s": "side"}
 
@@ -66,7 +67,7 @@ def read(source: Path) -> Manifest:
         "source": "Liang-yc/ECUSTFD-resized-",
         "licence": "free public food image dataset (as stated by its authors)",
     }
-    return make_manifest(pd.DataFrame(rows), root=source, name="ecustfd", notes=notes)
+    return make_manifest(_without_food(pd.DataFrame(rows)), root=source, name="ecustfd", notes=notes)
 
 
 def _weights(table: Path) -> Iterator[tuple[str, tuple[str, float]]]:
@@ -112,3 +113,12 @@ def _coin(annotation: Path) -> tuple[float | None, str | None]:
             return None, f"annotated coin box is {width:g} x {height:g} px, not a coin"
         return COIN_MM / max(width, height), None
     return None, "no coin annotated"
+
+
+def _without_food(rows: pd.DataFrame) -> pd.DataFrame:
+    """Drop the scale where the coin box is far larger than in the object's other photos."""
+    scale = rows["mark_mm_per_pixel_truth"]
+    usual = rows.groupby(["subject", "view"])["mark_mm_per_pixel_truth"].transform("median")
+    over = scale < SAME_STAND * usual
+    note = rows["label_note"].where(~over, "annotated coin box lies over the food")
+    return rows.assign(mark_mm_per_pixel_truth=scale.where(~over), label_note=note)
