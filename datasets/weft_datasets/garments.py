@@ -1,10 +1,10 @@
-"""Typical garments: how large, how heavy, how bulky, and when they are worn. What simulated parcels are made of.
+"""Typical garments: how large, how heavy, how bulky, when worn. What simulated parcels are made of.
 
-Masses and grams per square metre follow Ecobalyse's textile products (MTES-MCT, MIT / Etalab 2.0: T-shirt 170 g at
-200 g/m2, jeans 450 g at 250, pullover 500 g, coat 950 g at 450, socks 43 g, ...); spreads, and the kinds it lacks
-(fleece, down jacket, cap, gloves, scarf), follow single weighed items in DarkaMaul/fluffy-octo-train (Apache-2.0).
-Bulk densities start from Ecobalyse's end-of-life volumes (T-shirt 94 g/l, jeans 112, pullover 49, coat 63), drawn
-towards their mean: those are volumes of single hung pieces, a parcel's pieces fill each other's hollows.
+Masses and grams per square metre follow Ecobalyse's textile products (MTES-MCT, MIT / Etalab 2.0: T-shirt
+170 g at 200 g/m2, jeans 450 g at 250, pullover 500 g, coat 950 g at 450, socks 43 g); spreads, and the kinds it
+lacks (fleece, down jacket, cap, gloves, scarf), follow single weighed items of DarkaMaul/fluffy-octo-train
+(Apache-2.0). Bulk densities start from Ecobalyse's end-of-life volumes (T-shirt 94 g/l, jeans 112, pullover
+49, coat 63), drawn towards their mean: those are volumes of single pieces, a parcel's fill each other's hollows.
 """
 
 from dataclasses import dataclass

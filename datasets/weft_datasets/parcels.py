@@ -1,8 +1,9 @@
 """A simulated parcel: what is in it, how much room it takes, what it looks like.
 
-The room follows from the garments' loose volumes and from how tightly they are packed. How tightly is drawn, not
-measured: people squeeze a bag's content to about 0.7 of its loose volume, a carton's a little more, and a heap not
-at all, each give or take a few per cent. That spread cannot be seen in a photo; it is the floor under any estimate.
+The room follows from the garments' loose volumes and from how tightly they are packed. How tightly is drawn,
+not measured: people squeeze a bag's content to about 0.7 of its loose volume, a carton's a little more, and a
+heap not at all, each give or take a few per cent. A photo does not show that spread; it is the floor under
+any estimate.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Photos of simulated parcels with their true mass: `weft simulate parcels`.
 
-Every subject has its own random stream, spawned from the seed by its number, so that the same seed gives the same
-bytes however many workers share the job, and subject 7 is the same parcel in a set of ten and of ten thousand.
+Every subject has its own random stream, spawned from the seed by its number, so that the same seed gives the
+same bytes however many workers share the job, and subject 7 is the same in a set of ten and of ten thousand.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -136,7 +136,7 @@ def _set_up(
 
 
 def _lay_label(rng: Generator, meshes: list[Mesh], points: NDArray[np.float32], facing: float) -> _Laid:
-    """On the ground beside the parcel, towards where people stand; or flat on its top, where that is level."""
+    """On the ground beside the parcel, towards where people stand; or on its top, where that is level."""
     spin = turn_z(float(rng.uniform(0, 2 * np.pi)))
     if rng.random() < 0.45:
         spot = _level_spot(meshes, points)

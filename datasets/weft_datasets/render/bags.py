@@ -1,12 +1,11 @@
 """Bags of clothes: tied at the top, lying on their side, or open."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter
 
 from weft_datasets.render import clothes, noise
 from weft_datasets.render.material import Albedo, Material, cloth, dyed, plain
@@ -46,7 +45,7 @@ def _gathered(rng: Generator) -> _Body:
     s = np.array([0, 0.12, 0.2, 0.2 + 0.4 * belly, 0.2 + 0.75 * belly, 0.74, 0.86, 0.93, 0.96, 1.0])
     radius = np.array([0.01, 0.66, 0.82, 0.97, 1.0, 0.74, 0.36, neck, neck * 1.25, tuft * 0.7])
     height = np.array(
-        [0, 0.004, 0.06, 0.26, 0.5 * (0.4 + belly), 0.8, 0.955, 1.03, 1.07, 1.07 + 0.5 * tuft / tall]
+        [0, 0.004, 0.06, 0.26, 0.5 * (0.4 + belly), 0.8, 0.955, 1.03, 1.07, 1.07 + 0.4 * tuft / tall]
     )
     height[4] = max(height[4], 0.36)
     along = np.concatenate([np.linspace(0, 0.2, 16), np.linspace(0.2, 1, _ROWS - 15)[1:]])
@@ -163,9 +162,31 @@ def _veiled(albedo: Albedo, veil: float) -> Albedo:
 def open_bag(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     """A carrier with handles, filled to the rim: woven plastic, paper or canvas."""
     wide, deep, tall = 1.0, float(rng.uniform(0.5, 0.85)), float(rng.uniform(0.7, 1.3))
-    side = 100 * (litres / (wide * deep * tall)) ** (1 / 3)
-    wide, deep, tall = wide * side, deep * side, tall * side
-    power, taper = float(rng.uniform(3.5, 6)), float(rng.uniform(0.86, 1.04))
+    power, swell = float(rng.uniform(3.5, 6)), float(rng.uniform(-0.02, 0.16))
+    points, angle, along = _carrier_shape(rng, (wide, deep, tall), power)
+    level = points[:-3]  # up to the rim
+    x, y = level[..., 0], level[..., 1]
+    area = 0.5 * (x[:, :-1] * y[:, 1:] - x[:, 1:] * y[:, :-1]).sum(axis=1)
+    inside = np.trapezoid(area, level[:, 0, 2]) + area[-1] * (clothes.MEAN_SWELL * swell - 0.05 * tall)
+    side = 100 * float(litres / inside) ** (1 / 3)
+    wide, deep, tall, points = wide * side, deep * side, tall * side, points * side
+    uv = np.stack(np.meshgrid(angle * (wide + deep) / 4, along * tall), axis=2)
+    half = (wide * 0.49, deep * 0.49)
+    heights, owner, materials = clothes.fill_top(rng, half, swell_mm=swell * side, season=season)
+    top = sheet(heights + 0.95 * tall, half, Skin(materials, owner, (-half[0], -half[1]), half))
+    x, y = (top.vertices[:, k] / half[k] for k in (0, 1))
+    within = np.abs(x) ** power + np.abs(y) ** power < 1.0  # the sheet is a rectangle, the bag is rounder
+    top = replace(top, faces=top.faces[within[top.faces].all(axis=1)])
+    meshes = [grid_mesh(points, uv, _carrier(rng), ring=True), top]
+    return meshes + (_handles(rng, wide, deep, tall) if rng.random() < 0.7 else [])
+
+
+def _carrier_shape(
+    rng: Generator, size: tuple[float, float, float], power: float
+) -> tuple[Floats, Floats, Floats]:
+    """A soft tub with a lip turned inwards: points (R, K, 3), angle (K,), height along it 0..1 (R,)."""
+    wide, deep, tall = size
+    taper = float(rng.uniform(0.86, 1.04))
     angle = np.linspace(0, 2 * np.pi, _COLUMNS + 1)
     ring = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (-1 / power)
     along = np.concatenate([[0, 0, 0.01, 0.03], np.linspace(0.06, 1, 60), [1.0, 0.98, 0.9]])
@@ -177,18 +198,7 @@ def open_bag(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     points = np.empty((len(along), len(angle), 3))
     points[..., 0], points[..., 1] = r * np.cos(angle) * wide / 2, r * np.sin(angle) * deep / 2
     points[..., 2] = along[:, None] * tall
-    uv = np.stack(np.meshgrid(angle * (wide + deep) / 4, along * tall), axis=2)
-    skin = _carrier(rng)
-    heights, owner, materials = clothes.fill_top(
-        rng, (wide * 0.49, deep * 0.49), swell_mm=float(rng.uniform(-0.02, 0.16)) * side, season=season
-    )
-    x, y = np.meshgrid(np.linspace(-1, 1, heights.shape[1]), np.linspace(-1, 1, heights.shape[0]))
-    beyond = np.abs(x) ** power + np.abs(y) ** power > 0.97  # hide the square's corners below the rim
-    heights = gaussian_filter(np.where(beyond, -0.06 * tall, heights), 0.6) + 0.95 * tall
-    half = (wide * 0.49, deep * 0.49)
-    top = sheet(heights, half, Skin(materials, owner, (-half[0], -half[1]), half))
-    meshes = [grid_mesh(points, uv, skin, ring=True), top]
-    return meshes + (_handles(rng, wide, deep, tall) if rng.random() < 0.7 else [])
+    return points, angle, along
 
 
 def _carrier(rng: Generator) -> Skin:

@@ -8,6 +8,7 @@ from weft_datasets.render.material import Material, card, plain
 from weft_datasets.render.mesh import Mesh, Skin, sheet, slab, turn_x, turn_z
 
 _THICK = 5.0  # mm of a flap
+_FILLED = 0.97  # how far up the clothes reach, at the rim
 
 
 def shut_box(rng: Generator, litres: float) -> list[Mesh]:
@@ -33,16 +34,16 @@ def shut_box(rng: Generator, litres: float) -> list[Mesh]:
 
 def open_box(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     """A carton with its four flaps folded out, clothes up to about the rim."""
-    wide, deep, tall = _sides(rng, litres)
+    swell = float(rng.uniform(-0.02, 0.14))
+    wide, deep, tall = _sides(rng, litres, swell=swell)
     board = card(rng)
     inner = Material(
         tuple(0.9 * c for c in board.base), board.accent, "card", 7.0, shine=0.02, bump=0.05, bump_mm=200
     )  # pyright: ignore[reportArgumentType]
     sides = slab((wide, deep, tall), Skin((board,)), cells=12, bulge=float(rng.uniform(0, 0.02)) * wide)[1:]
     half = (wide / 2 - _THICK, deep / 2 - _THICK)
-    swell = float(rng.uniform(-0.02, 0.14)) * min(wide, deep)
-    heights, owner, materials = clothes.fill_top(rng, half, swell_mm=swell, season=season)
-    heights = np.maximum(heights, -0.2 * tall) + tall * 0.97
+    heights, owner, materials = clothes.fill_top(rng, half, swell_mm=swell * deep, season=season)
+    heights = np.maximum(heights, -0.2 * tall) + tall * _FILLED
     top = sheet(heights, half, Skin(materials, owner, (-half[0], -half[1]), half))
     meshes = [*sides, top]
     for number, (along, across) in enumerate(((wide, deep), (deep, wide), (wide, deep), (deep, wide))):
@@ -57,9 +58,11 @@ def open_box(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     return meshes
 
 
-def _sides(rng: Generator, litres: float) -> tuple[float, float, float]:
+def _sides(rng: Generator, litres: float, *, swell: float | None = None) -> tuple[float, float, float]:
+    """Width, depth and height in mm; `swell`: open, clothes rising by that share of the depth."""
     deep, tall = float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.45, 1.0))
-    side = 100 * (litres / (deep * tall)) ** (1 / 3)
+    filled = 1.0 if swell is None else _FILLED + clothes.MEAN_SWELL * swell * deep / tall
+    side = 100 * (litres / (deep * tall * filled)) ** (1 / 3)
     return side, side * deep, side * tall
 
 

@@ -1,5 +1,6 @@
 """Light: one sun or lamp with a soft shadow, light from all around, darkening where things meet."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,7 @@ class Shade:
     crowd: Floats  # (K, K) blurred heights seen from above, mm
     crowd_low: Floats
     crowd_step: float
+    crowd_mm: float  # so much crowd above a point darkens it markedly
 
     @classmethod
     def cast(cls, meshes: list[Mesh], light: Light) -> "Shade":
@@ -70,24 +72,29 @@ class Shade:
         right /= np.linalg.norm(right)
         axes = np.stack([right, np.cross(-light.toward, right), -light.toward]).astype(np.float32)
         near, low, step = _flat(vertices @ axes.T, faces)
-        # Where nothing stands the ground does; any large distance serves, a moderate one blurs better.
-        floor = float(np.nanmax(np.where(np.isfinite(near), -near, np.nan)))
-        far = np.where(np.isfinite(near), -near, floor + 60)
+        rows = low[1] + step * np.arange(_MAP_PX, dtype=np.float32)
+        ground = -rows * axes[1, 2] / axes[2, 2]  # how far along the light the plane z = 0 lies
+        far = np.where(np.isfinite(near), -near, ground[:, None]).astype(np.float32)
         sigma = max(light.softness_mm / step / 2, 0.7)
         crowd, crowd_low, crowd_step = _flat(vertices * np.float32([1, -1, -1]), faces, side=128)
-        heights = np.where(np.isfinite(crowd), crowd, 0)
-        blurred = 0.6 * gaussian_filter(heights, 45 / crowd_step) + 0.4 * gaussian_filter(
-            heights, 130 / crowd_step
+        heights = np.where(np.isfinite(crowd), crowd, np.float32(0))
+        # What darkens its surroundings does so in proportion to its size: a bag's belly farther than a shoe.
+        size = math.sqrt(np.count_nonzero(heights > 20)) * crowd_step + 60
+        blurred = sum(
+            share * gaussian_filter(heights, size * part / crowd_step)
+            for share, part in ((0.4, 0.025), (0.35, 0.08), (0.25, 0.2))
         )
+        tall = max(0.3 * float(np.quantile(heights[heights > 0], 0.9)), 40.0)
         return cls(
             axes,
             low,
             step,
             gaussian_filter(far, sigma),
             gaussian_filter(far**2, sigma),
-            blurred,
+            np.asarray(blurred, np.float32),
             crowd_low,
             crowd_step,
+            tall,
         )
 
     def lit(self, points: Floats, normals: Floats) -> Floats:
@@ -97,16 +104,17 @@ class Shade:
         mean = map_coordinates(self.mean, place, order=1, mode="nearest", prefilter=False)
         square = map_coordinates(self.square, place, order=1, mode="nearest", prefilter=False)
         behind = seen[:, 2] - mean
-        spread = np.maximum(square - mean**2, 60.0)
+        spread = np.maximum(square - mean**2, 30.0)
         chance = spread / (spread + np.maximum(behind - 4, 0) ** 2)  # Chebyshev's bound
-        return np.clip((chance - 0.25) / 0.75, 0, 1).astype(np.float32)
+        reach = np.clip((chance - 0.4) / 0.6, 0, 1)  # cuts what leaks where a thing meets the ground
+        return reach.astype(np.float32)
 
     def openness(self, points: Floats) -> Floats:
         """Share of the light from around that reaches points (n, 3), (n,)."""
         flipped = points[:, :2] * np.float32([1, -1])
         place = ((flipped - self.crowd_low) / self.crowd_step).T[::-1]
         crowd = map_coordinates(self.crowd, place, order=1, mode="nearest", prefilter=False)
-        return np.maximum(np.exp(-1.5 * np.maximum(crowd - points[:, 2], 0) / 110), 0.22).astype(np.float32)
+        return np.maximum(np.exp(-1.3 / self.crowd_mm * np.maximum(crowd - points[:, 2], 0)), 0.15)
 
 
 def _joined_faces(meshes: list[Mesh]) -> NDArray[np.int32]:
@@ -130,7 +138,7 @@ def _flat(seen: Floats, faces: NDArray[np.int32], *, side: int = _MAP_PX) -> tup
 
 
 def gloss(light: Light, view: Floats, normals: Floats, polish: Floats) -> Floats:
-    """What a glossy surface mirrors of the windows and the lamp, (n,); view runs from the eye, unit, (n, 3)."""
+    """What a glossy surface mirrors of windows and lamp, (n,); view (n, 3) runs from the eye, length 1."""
     mirrored = view - 2 * np.einsum("ij,ij->i", view, normals)[:, None] * normals
     toward = mirrored @ light.windows.T  # (n, k)
     strength = np.float32([1.0] * (len(light.windows) - 1) + [2.5])

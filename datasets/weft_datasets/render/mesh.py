@@ -71,7 +71,7 @@ def grid_mesh(points: Floats, uv: Floats, skin: Skin, *, ring: bool = False) -> 
     """A surface through a grid of points.
 
     Args:
-        points: Shape (R, K, 3); along a row, then upwards to the next row, turns counterclockwise seen from outside.
+        points: Shape (R, K, 3); a row runs to the right and rows run up, seen from outside.
         uv: Shape (R, K, 2), mm.
         ring: The last column repeats the first; normals run smoothly through the seam.
     """
@@ -133,7 +133,7 @@ def ball(half: tuple[float, float, float], skin: Skin, *, power: float = 2.0, ce
 
 
 def slab(size: tuple[float, float, float], skin: Skin, *, cells: int = 6, bulge: float = 0.0) -> list[Mesh]:
-    """A box of full sides `size` mm standing on z = 0, one mesh a side (top first); `bulge` mm at the faces' middle."""
+    """A box of full sides `size` mm on z = 0, one mesh a side, top first; sides bulge by `bulge` mm."""
     x, y, z = size
     sides = []
     for axes, extent in (

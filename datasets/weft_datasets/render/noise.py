@@ -1,4 +1,4 @@
-"""Tileable noise fields, made once per process from fixed seeds; randomness comes from where they are read."""
+"""Tileable noise, made once per process from fixed seeds; what is random is where it is read."""
 
 from functools import lru_cache
 

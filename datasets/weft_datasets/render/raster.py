@@ -29,8 +29,8 @@ def rasterise(
 
     Args:
         screen: Corners in pixels, x right and y down, pixel centres at whole numbers, shape (V, 2).
-        near: Larger is nearer and it is linear on the screen (1/z of a camera, -z of a parallel light), shape (V,);
-            a triangle with a corner that is not finite is dropped.
+        near: Larger is nearer, and linear on the screen: 1/z of a camera, -z of a parallel light; shape (V,).
+            A triangle with a corner that is not finite is dropped.
         faces: Corner indices, counterclockwise seen from outside, shape (T, 3).
     """
     hits = Hits(

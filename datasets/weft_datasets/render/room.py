@@ -52,7 +52,7 @@ class Room:
         )
 
     def strike(self, place: Floats, rays: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        """How far along each ray (n, 3) the ground or wall lies ((n,), in ray lengths), and if it is the wall."""
+        """How far along rays (n, 3) ground or wall lies, in ray lengths (n,), and whether it is the wall."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ground = np.where(rays[:, 2] < -1e-6, -place[2] / rays[:, 2], np.inf)
             away = np.float32([-np.cos(self.facing), -np.sin(self.facing), 0])
@@ -94,6 +94,11 @@ def _look(rng: Generator, ground: str) -> tuple[Albedo, Albedo, float, float]:
         a, b, c, d, e = (x * by for x in colour)
         return (a, b, c, d, e)
 
+    def muted(colour: Albedo) -> Albedo:
+        grey = sum(colour[:3]) / 3
+        r, g, b = (0.06 + 0.55 * (0.5 * x + 0.5 * grey) for x in colour[:3])
+        return (r, g, b, colour[3], colour[4])
+
     if ground in ("wood", "parquet"):
         wood = tinted(0.36, 0.22, 0.11, 0.55)
         return wood, darker(wood, 0.35), float(rng.uniform(70, 190)), float(rng.uniform(0.03, 0.2))
@@ -101,7 +106,9 @@ def _look(rng: Generator, ground: str) -> tuple[Albedo, Albedo, float, float]:
         tile = tinted(0.45, 0.42, 0.38, 0.5)
         return tile, darker(tile, float(rng.choice([0.45, 1.4]))), float(rng.uniform(150, 600)), 0.18
     if ground == "carpet":
-        return dyed(rng), dyed(rng), float(rng.uniform(60, 400)), 0.0
+        wool = muted(dyed(rng))
+        figure = darker(wool, float(rng.uniform(0.4, 0.8))) if rng.random() < 0.6 else muted(dyed(rng))
+        return wool, figure, float(rng.uniform(120, 700)), 0.0
     if ground == "asphalt":
         grey = tinted(0.10, 0.10, 0.10, 0.13)
         return grey, tinted(0.24, 0.23, 0.21, 0.2), 40.0, 0.03

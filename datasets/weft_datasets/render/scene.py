@@ -174,8 +174,9 @@ def _illuminate(
         beyond = points[:, 0] * math.cos(angle) + points[:, 1] * math.sin(angle) - distance
         reach = reach * (1 - depth * np.clip(0.5 + beyond / 120, 0, 1))
     opening = scene.shade.openness(points)
+    reach = reach * np.minimum(1.8 * opening, 1)  # the shadow map leaks where things touch
     lambert = np.clip((normals @ light.toward + 0.1) / 1.1, 0, 1) * reach
-    sky = opening * (0.65 + 0.35 * normals[:, 2])
+    sky = opening * (0.58 + 0.42 * normals[:, 2])
     diffuse = lambert[:, None] * light.key + sky[:, None] * light.around
     mirrored = np.zeros_like(diffuse)
     shine, polish = finish

@@ -34,7 +34,7 @@ def _gains(rng: Generator, light: Floats, visible: list[int]) -> Floats:
     gain = np.empty(light.shape[2], np.float32)
     seen = metered[:, visible] if visible else metered
     exposure = target / (float(seen.mean()) + 1e-6)
-    exposure = min(exposure, 1.25 / (float(np.quantile(seen, 0.96)) + 1e-6))
+    exposure = min(exposure, 1.0 / (float(np.quantile(seen, 0.975)) + 1e-6))
     grey = metered.mean(axis=0) + 1e-6
     balanced = (seen.mean() / grey) ** 0.35  # a phone removes only a part of a cast
     for band in range(light.shape[2]):
