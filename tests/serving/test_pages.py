@@ -16,7 +16,13 @@ from PIL import Image
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update", "disable-sync")
+FLAGS = (
+    "no-sandbox",
+    "disable-gpu",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+)
 PHONE = {"width": 360, "height": 740}
 WIDTHS_PX = (360, 768, 1280)
 
@@ -113,7 +119,9 @@ def test_the_scales_word_is_stored_beside_the_estimate(page: "sync_api.Page") ->
 
 
 def test_a_file_that_is_no_photo_is_explained_and_the_page_lives_on(page: "sync_api.Page") -> None:
-    page.set_input_files("#files", [{"name": "<img src=x>.jpg", "mimeType": "image/jpeg", "buffer": b"rubbish"}])
+    page.set_input_files(
+        "#files", [{"name": "<img src=x>.jpg", "mimeType": "image/jpeg", "buffer": b"rubbish"}]
+    )
     page.click("#weigh-go")
     page.locator("#weigh-problem:not([hidden])").wait_for()
     assert len(page.locator("#weigh-problem").inner_text()) > 20
