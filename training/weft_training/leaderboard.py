@@ -75,8 +75,6 @@ class Board:
         return result_of(line, predictions, fingerprint), predictions
 
     def _trained(self, line: Line) -> tuple[pd.DataFrame, str]:
-        from weft_training.fit import fit_run, make_fabric
-
         assert line.recipe is not None, "lines without a recipe are measured elsewhere"
         manifest_path = self.runs / "leaderboard" / f"{line.kind}.parquet"
         overrides = (*PROTOCOL[line.kind], f"data.manifest={manifest_path}")
@@ -86,6 +84,8 @@ class Board:
             self.say(f"{line.name}: reading {run.folder}")
         else:
             write_manifest(self._import(line), manifest_path)
+            from weft_training.fit import fit_run, make_fabric  # torch takes seconds
+
             run = create_run(recipe, self.runs)
             self.say(f"{line.name}: training {line.recipe} by its protocol")
             fit_run(run, make_fabric(recipe))

@@ -39,6 +39,15 @@ def render_page(lines: Sequence[Line], results: Mapping[str, Result], drawn: set
     return page
 
 
+def said(line: Line, result: Result | None = None) -> str:
+    """One line of text: what was promised, and what was found."""
+    if result is None:
+        return f"{line.name}: {line.task}; {line.split}; {_target(line)}"
+    figure = " / ".join(_number(result.figures[key]) for key in line.keys)
+    verdict = {True: "reached", False: "MISSED", None: "no promise"}[result.reached]
+    return f"{line.name}: {figure} ({_target(line)}): {verdict}"
+
+
 def _row(line: Line, result: Result | None) -> str:
     again = f"`weft leaderboard {line.name}`"
     cells = [line.task, line.split, _target(line)]
