@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import zxingcpp
@@ -14,8 +14,8 @@ from weft.photos import Photo
 MarkKind = Literal["qr", "disc"]
 Corners = tuple[tuple[float, float], ...]
 
-# Longest side of the decode that a mark is searched on, coarsest first. A QR label of 60 mm in a scene of 1.2 m
-# is read at half scale of 8 megapixels, not at a quarter; a disc is found at 800 px or not at all.
+# Longest side of the decode that a mark is searched on, coarsest first. A QR label of 60 mm in a scene of
+# 1.2 m is read at half scale of 8 megapixels, not at a quarter; a disc is found at 800 px or not at all.
 SEARCH_PX: Final[Mapping[MarkKind, tuple[int, ...]]] = {"qr": (1600, 3200), "disc": (800,)}
 
 # A square tilted by more than about 65 degrees: its corners, read to a pixel, no longer carry its size.
@@ -59,7 +59,8 @@ def find_mark(photo: Photo, hint: MarkHint) -> Mark | None:
 
 def _find_qr(photo: Photo, hint: MarkHint) -> Mark | None:
     grey = np.ascontiguousarray(photo.pixels @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.uint8)
-    found = zxingcpp.read_barcodes(grey, formats=zxingcpp.BarcodeFormat.QRCode)
+    one_format: Any = zxingcpp.BarcodeFormat.QRCode  # zxing-cpp 2 takes nothing else, 3 is typed for a list
+    found = zxingcpp.read_barcodes(grey, formats=one_format)
     marks = [mark for mark in (_qr_mark(code.position, photo, hint) for code in found) if mark is not None]
     if not marks:
         return None

@@ -41,8 +41,8 @@ def blur(grey: NDArray[np.float32]) -> float:
     """How little a further blur changes: 0 sharp, 1 blurred or without any detail. After Crete et al. 2007.
 
     Args:
-        grey: Luminance 0..255, shape (H, W). Contrast and size of things cancel out, unlike in the variance of
-            the Laplacian, which calls a white shirt on a bed blurred.
+        grey: Luminance 0..255, shape (H, W). Contrast and size of things cancel out, unlike in the variance
+            of the Laplacian, which calls a white shirt on a bed blurred.
     """
     kept = 0.0
     for axis in (0, 1):  # a shake blurs one direction only: the worse one counts

@@ -236,7 +236,7 @@ class Weigher:
         usable = sum(photo.finding.usable for photo in subject.photos)
         if usable > self._weight.max_photos:
             warnings.append(
-                f"{usable} photos of one subject, this bundle was trained on {self._weight.max_photos} or fewer"
+                f"{usable} photos of one subject, the bundle was trained on at most {self._weight.max_photos}"
             )
         return tuple(warnings)
 

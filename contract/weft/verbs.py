@@ -1,0 +1,156 @@
+"""The verbs that ask a bundle: `weft estimate`, `weft identify`, `weft inspect`. Imports stay inside them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from weft.bundle import Bundle
+    from weft.weigher import Estimate, PhotoFinding
+
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.argument("photos", type=_FILE, nargs=-1, required=True)
+@click.option("--bundle", type=_FILE, help="Weight bundle; the one in the package if left out.")
+@click.option("--mark", type=click.Choice(["qr", "disc"]), help="A scale mark to look for; with --mark-mm.")
+@click.option(
+    "--mark-mm", type=click.FloatRange(1, 2000), help="Side of the QR square, or the disc's diameter."
+)
+@click.option("--season", type=click.Choice(["summer", "winter"]), help="When the clothes were worn.")
+@click.option("--wrap", type=click.Choice(["bag", "box", "loose"]), help="What they are packed in.")
+@click.option("--json", "as_json", is_flag=True, help="Answer as JSON, as the service would.")
+def estimate(photos: tuple[Path, ...], bundle: Path | None, as_json: bool, **known: Any) -> None:
+    """Weigh what is in PHOTOS, all of them of the same thing."""
+    from weft.bundle import BUNDLED, load_bundle
+    from weft.marks import MarkHint
+    from weft.weigher import Weigher
+
+    kind, size_mm = known["mark"], known["mark_mm"]
+    if (kind is None) != (size_mm is None):
+        raise click.UsageError("--mark and --mark-mm are given together: a mark without its size is no scale")
+    hint = None if kind is None else MarkHint(kind, size_mm)
+    weigher = Weigher(load_bundle(bundle or BUNDLED / "weight.onnx", task="weight"))
+    prepared = weigher.prepare_all([path.read_bytes() for path in photos], hint)
+    found = weigher.weigh(prepared, season=known["season"], wrap=known["wrap"])
+    if as_json:
+        each = [
+            {"path": str(path), **asdict(photo)} for path, photo in zip(photos, found.photos, strict=True)
+        ]
+        click.echo(_json({**asdict(found), "photos": each, "bundle": _about(weigher.bundle)}))
+        return
+    click.echo(_weight(found))
+    for path, photo in zip(photos, found.photos, strict=True):
+        absent = f"; no {kind} found" if kind and photo.mark is None else ""
+        click.echo(f"  {path}: {_finding(photo)}{absent}")
+    for warning in found.warnings:
+        click.echo(f"  mind: {warning}")
+    card = weigher.card
+    click.echo(f"  by {card.name} {card.version}, trained on {card.trained_on} data: {card.dataset}")
+
+
+def _weight(found: "Estimate") -> str:
+    if found.grams is None:
+        return "no estimate"
+    if found.low_grams is None or found.high_grams is None or found.coverage is None:
+        return f"{found.grams:.0f} g (no honest margin is available)"
+    return (
+        f"{found.grams:.0f} g ({found.low_grams:.0f} to {found.high_grams:.0f} g with {found.coverage:.0%})"
+    )
+
+
+def _finding(photo: "PhotoFinding") -> str:
+    used = "used" if photo.usable else f"not used: {', '.join(photo.advice).replace('_', ' ')}"
+    if photo.mark is None:
+        return used
+    return f"{used}; {photo.mark.kind} gives {photo.mark.mm_per_pixel:.3f} mm per pixel"
+
+
+@click.command()
+@click.argument("bundle", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="The card and the graph as JSON.")
+def inspect(bundle: Path, as_json: bool) -> None:
+    """Show what BUNDLE is, takes and is worth. Its seal, card and proof are checked on the way."""
+    from weft.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    graph = {"inputs": loaded.inputs(), "outputs": loaded.outputs()}
+    if as_json:
+        tables = {
+            side: [{"name": name, "type": kind, "shape": shape} for name, kind, shape in items]
+            for side, items in graph.items()
+        }
+        about = {"path": str(bundle), "sha256": loaded.sha256}
+        click.echo(_json({**about, **tables, "card": loaded.card.model_dump(mode="json")}))
+        return
+    for title, rows in _sections(loaded).items():
+        click.echo(click.style(title, bold=True))
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, text in rows:
+            click.echo(f"  {name:<{width}}  {text}")
+
+
+def _sections(bundle: "Bundle") -> dict[str, list[tuple[str, str]]]:
+    card, proof = bundle.card, bundle.card.proof
+    part = card.weight or card.composition
+    margin = "none: no honest interval is available"
+    if card.coverage is not None:
+        margin = f"{card.coverage:.0%}, calibrated on {card.calibration_subjects} subjects"
+    sections: dict[str, list[tuple[str, str]]] = {
+        f"{card.name} {card.version}": [
+            ("task", card.task),
+            ("trained on", f"{card.trained_on} data, {card.subjects} subjects: {card.dataset}"),
+            ("margin", margin),
+            ("made", f"{card.created_at} from code {card.code_revision}"),
+            ("data", card.dataset_fingerprint),
+            *(("limit", text) for text in card.limits),
+            *(("licence", text) for text in card.licence_notes),
+        ],
+        "Takes": [(name.replace("_", " "), _shown(value)) for name, value in dict(part or {}).items()],
+        "Inputs": [(name, f"{kind} {_shape(shape)}") for name, kind, shape in bundle.inputs()],
+        "Outputs": [(name, f"{kind} {_shape(shape)}") for name, kind, shape in bundle.outputs()],
+        "Metrics": [(name, f"{value:.4g}") for name, value in card.metrics.items()],
+        "Proof": [
+            ("holds here", f"answers lie within {proof.bound:g} of the trained model"),
+            ("at export", f"{proof.measured:.2g} at most, over {proof.cases} inputs on {proof.engine}"),
+        ],
+        "Seal": [("sha256", bundle.sha256)],
+        "Recipe": [("", line) for line in card.recipe.splitlines()],
+    }
+    return {title: rows for title, rows in sections.items() if rows}
+
+
+def _shown(value: Any) -> str:
+    """A field of the card on one line; a long grid by its ends."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+    if isinstance(value, tuple):
+        items: tuple[Any, ...] = value
+        if len(items) > 24:
+            return f"{_shown(items[0])} to {_shown(items[-1])}, {len(items)} points"
+        return ("-" if len(items) == 2 and isinstance(items[0], float) else ", ").join(
+            map(_shown, items)
+        ) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _shape(shape: list[Any]) -> str:
+    return "(" + ", ".join(str(side) for side in shape) + ")"
+
+
+def _about(bundle: "Bundle") -> dict[str, str]:
+    card = bundle.card
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": bundle.sha256,
+        "trained_on": card.trained_on,
+    }
+
+
+def _json(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=False, allow_nan=False, indent=2)
