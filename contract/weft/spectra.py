@@ -176,7 +176,9 @@ def to_absorbance(values: NDArray[Any], quantity: Quantity, *, nm: Floats | None
     """
     _check_plausible(values, quantity)
     if quantity == "absorbance":
-        return Converted(values.astype(np.float32), tuple(_doubts(10.0 ** -np.clip(values, -2, 10), nm)))
+        return Converted(
+            values.astype(np.float32), tuple(_doubts(10.0 ** -np.clip(values, -2, 10), nm, absorbance=True))
+        )
     fraction = values / 100 if quantity.endswith("_percent") else values
     warnings = _doubts(fraction, nm)
     return Converted(fraction_to_absorbance(fraction), tuple(warnings))
@@ -227,7 +229,7 @@ def _check_plausible(values: NDArray[Any], quantity: Quantity) -> None:
             )
 
 
-def _doubts(fraction: NDArray[Any], nm: Floats | None) -> list[str]:
+def _doubts(fraction: NDArray[Any], nm: Floats | None, *, absorbance: bool = False) -> list[str]:
     """What is wrong with reflectance or transmittance (1 = all light) that can still be computed with."""
     found: list[str] = []
     if float(np.ptp(fraction)) == 0:
@@ -242,7 +244,7 @@ def _doubts(fraction: NDArray[Any], nm: Floats | None) -> list[str]:
     if float(np.median(fraction)) < _DARK:
         found.append("almost no light comes back (median under 0.5 %); clean the window or move closer")
     top = float(fraction.max())
-    if fraction.size >= 20 and float((fraction >= top).mean()) > 0.1:
+    if not absorbance and fraction.size >= 20 and float((fraction >= top).mean()) > 0.1:
         found.append(
             "the highest value repeats over more than a tenth of the points; the detector may be saturated"
         )

@@ -33,6 +33,8 @@ class _Dialect(NamedTuple):
 
     def numbers(self, line: str) -> list[float] | None:
         """The line as two or more numbers, or None."""
+        if len(line) > _LINE_CHARS:
+            return None
         cells = [cell.replace(",", ".") if self.decimal == "," else cell for cell in self.split(line)]
         if not 2 <= len(cells) <= _COLUMNS or not all(_NUMBER.fullmatch(cell) for cell in cells):
             return None

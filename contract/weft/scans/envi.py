@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from weft.errors import BrokenScanError, ReferenceNeededError, UnsupportedScanError
 from weft.scans.archive import is_zip, unpack
 from weft.scans.cube import Levels, build_cube
-from weft.scans.envi_header import Header, is_envi_header, parse_header
+from weft.scans.envi_header import HEADER_BYTES, Header, is_envi_header, parse_header
 from weft.spectra import Cube, reference_levels
 
 Files = Mapping[str, Path]  # what the sender calls a file -> where it lies
@@ -151,7 +151,7 @@ def _only(name: str, files: Files) -> Source:
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(2_000_001)
+        return file.read(HEADER_BYTES + 1)
 
 
 def _data_of(header: str, files: Files) -> str | None:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from weft.errors import BrokenScanError, QuantityError, ScanTooLargeError, UnsupportedScanError
 from weft.limits import CUBE_BYTES, SPECTRUM_POINTS, SPECTRUM_POINTS_MIN
+from weft.scans.text import lines
 from weft.scans.words import check_unit, unit_in
 from weft.spectra import wavelength_axis
 
-HEADER_BYTES: Final = 2_000_000
-_FIELD: Final = re.compile(r"^[ \t]*([^=;{}\n]{1,80}?)[ \t]*=[ \t]*(\{[^}]*\}|[^\n]*)", re.M)
+HEADER_BYTES: Final = 1_000_000  # 10,000 bands with names, wavelengths and widths take 0.5 MB
+_FIELDS: Final = 2000
 _TYPES: Final = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
 _INTERLEAVES: Final = ("bil", "bip", "bsq")
 _NM_LIKELY: Final = (350.0, 2600.0)
@@ -65,11 +66,12 @@ def parse_header(name: str, data: bytes) -> Header:
         ScanTooLargeError: It claims more than 2 GB or more than 10,000 bands.
     """
     if len(data) > HEADER_BYTES:
-        raise ScanTooLargeError(f"{name}: a header of {len(data):,} bytes, {HEADER_BYTES:,} is the most")
+        raise ScanTooLargeError(
+            f"{name}: a header of over {HEADER_BYTES:,} bytes; send the header of one cube"
+        )
     if not is_envi_header(data):
         raise BrokenScanError(f"{name}: does not begin with ENVI; send the header that belongs to the data")
-    text = data.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-    fields = {key.strip().lower(): value.strip().strip("{}").strip() for key, value in _FIELD.findall(text)}
+    fields = _fields(name, data.decode("utf-8", errors="replace"))
     type_code = _integer(name, fields, "data type")
     if type_code not in _TYPES:
         raise UnsupportedScanError(
@@ -97,6 +99,28 @@ def parse_header(name: str, data: bytes) -> Header:
     return header
 
 
+def _fields(name: str, text: str) -> dict[str, str]:
+    """`key = value` and `key = {value, over lines}`; keys in lower case, values without braces."""
+    fields: dict[str, str] = {}
+    key, parts = "", list[str]()  # a value whose brace is still open
+    for _, line in lines(text):
+        if parts:
+            parts.append(line)
+        elif line.startswith(";") or "=" not in line:
+            continue
+        else:
+            left, _, right = line.partition("=")
+            key, parts = left.strip().lower(), [right.strip()]
+        if not parts[0].startswith("{") or "}" in line:
+            fields[key] = "\n".join(parts).strip().lstrip("{").partition("}")[0].strip()
+            parts = []
+        if len(fields) > _FIELDS:
+            raise BrokenScanError(f"{name}: more than {_FIELDS} fields; send the header of one cube")
+    if parts:
+        raise BrokenScanError(f"{name}: the brace after {key[:40]!r} is never closed; export the cube again")
+    return fields
+
+
 def _check_size(header: Header) -> None:
     shape = f"{header.lines} lines x {header.samples} samples x {header.bands} bands"
     if header.bands < SPECTRUM_POINTS_MIN:
@@ -105,7 +129,9 @@ def _check_size(header: Header) -> None:
             f"at least {SPECTRUM_POINTS_MIN} are needed; send a spectral cube"
         )
     if header.bands > SPECTRUM_POINTS:
-        raise ScanTooLargeError(f"{header.name}: {header.bands} bands, {SPECTRUM_POINTS} is the most")
+        raise ScanTooLargeError(
+            f"{header.name}: {header.bands} bands, {SPECTRUM_POINTS} is the most; bin them"
+        )
     unpacked = header.lines * header.samples * header.bands * max(header.dtype.itemsize, 4)
     if max(unpacked, header.data_bytes) > CUBE_BYTES:
         raise ScanTooLargeError(

@@ -1,7 +1,7 @@
 """JCAMP-DX 4.24 and 5, one spectrum a file, in all its packings (AFFN, PAC, SQZ, DIF, DUP).
 
-Own reader: the library `jcamp` (1.3.2) reads repeat counts of two digits (`V3`, 43 times) wrongly, with no
-more than a line on standard output, and allocates whatever NPOINTS claims. It is an oracle in our tests instead.
+Own reader: the library `jcamp` (1.3.2) misreads repeat counts of two digits (`V3`, 43 times), says so only on
+standard output, and allocates whatever NPOINTS claims. It is an oracle in our tests instead.
 """
 
 import re
@@ -18,9 +18,10 @@ from weft.spectra import Scan, check_quantity, make_scan
 
 Floats = NDArray[np.float64]
 
+_LABELS: Final = 2000
 _DATA_LABELS: Final = ("XYDATA", "XYPOINTS")
-_AFFN: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?|\?", re.ASCII)
-_AFFN_LINE: Final = re.compile(rf"(?:\s*{_AFFN.pattern}[\s,;]*)+", re.ASCII)
+# Tokens are matched one by one: one pattern for the whole line takes exponential time on a bad one.
+_AFFN: Final = re.compile(r"[\s,;]*([+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?|\?)[\s,;]*", re.ASCII)
 _PACKED: Final = re.compile(r"\s*,?\s*([@A-Ia-i%J-Rj-rS-Zs+\-]?)(\d*\.?\d*|\?)", re.ASCII)
 _SQZ: Final = {"@": "0", **dict(zip("ABCDEFGHI", "123456789", strict=True))} | {
     letter: f"-{digit}" for letter, digit in zip("abcdefghi", "123456789", strict=True)
@@ -88,7 +89,11 @@ def _split(name: str, text: str) -> tuple[dict[str, str], str, list[str]]:
         if not line.startswith("##"):
             if inside and line:
                 data.append(line)
+            if len(data) > 2 * SPECTRUM_POINTS:
+                raise _too_many(name)
             continue
+        if len(labels) > _LABELS:
+            raise BrokenScanError(f"{name}: more than {_LABELS} labels; export the spectrum alone")
         label, _, value = line[2:].partition("=")
         label = re.sub(r"[\s\-/_]", "", label).upper()  # as the standard says, these do not count
         inside = label in _DATA_LABELS
@@ -99,7 +104,7 @@ def _split(name: str, text: str) -> tuple[dict[str, str], str, list[str]]:
         if inside:
             form = value.replace(" ", "").upper()
         elif not form:  # labels of a link block are replaced by those of the spectrum in it
-            labels[label] = value.strip()
+            labels[label] = value.strip()[:200]
     if not form or not data:
         raise BrokenScanError(f"{name}: no XYDATA in this JCAMP-DX file; export the spectrum again")
     if not form.startswith(("(X++", "(XY")):
@@ -132,9 +137,21 @@ def _check_count(name: str, labels: dict[str, str], points: int) -> None:
 
 
 def _free_row(name: str, line: str) -> list[float]:
-    if not _AFFN_LINE.fullmatch(line):
-        raise BrokenScanError(f"{name}: {line[:40]!r} is no row of numbers; export it again")
-    return [float("nan") if word == "?" else float(word) for word in _AFFN.findall(line)]
+    row: list[float] = []
+    at = 0
+    while at < len(line):
+        token = _AFFN.match(line, at)
+        if token is None:
+            raise BrokenScanError(f"{name}: {line[:40]!r} is no row of numbers; export it again")
+        at = token.end()
+        row.append(float("nan") if token[1] == "?" else float(token[1]))
+        if len(row) > 2 * SPECTRUM_POINTS:
+            raise _too_many(name)
+    return row
+
+
+def _too_many(name: str) -> ScanTooLargeError:
+    return ScanTooLargeError(f"{name}: more than {SPECTRUM_POINTS} points; send fewer or resample")
 
 
 def _ordinates(name: str, data: list[str]) -> list[float]:
@@ -156,7 +173,7 @@ def _ordinates(name: str, data: list[str]) -> list[float]:
             row = row[1:]
         values += row
         if len(values) > SPECTRUM_POINTS:
-            raise ScanTooLargeError(f"{name}: more than {SPECTRUM_POINTS} points; send fewer or resample")
+            raise _too_many(name)
         was_difference = is_difference
     return values
 
@@ -178,7 +195,7 @@ def _unpack(name: str, line: str, *, room: int) -> tuple[list[float], bool]:
         if lead in _DUP and row:
             more = int(float(_DUP[lead] + digits)) - 1
             if more > room - len(row):
-                raise ScanTooLargeError(f"{name}: more than {SPECTRUM_POINTS} points; send fewer or resample")
+                raise _too_many(name)
             for _ in range(more):
                 row.append(row[-1] + step if difference else row[-1])
         elif lead in _DIF and row:
@@ -190,5 +207,5 @@ def _unpack(name: str, line: str, *, room: int) -> tuple[list[float], bool]:
             difference = False
             row.append(float("nan") if digits == "?" else float(_SQZ.get(lead, lead) + digits))
     if len(row) > room:
-        raise ScanTooLargeError(f"{name}: more than {SPECTRUM_POINTS} points; send fewer or resample")
+        raise _too_many(name)
     return row, difference

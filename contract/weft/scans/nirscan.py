@@ -40,7 +40,7 @@ def read_nirscan(name: str, text: str) -> Scan:
             continue
         if len(absorbance) >= SPECTRUM_POINTS:
             raise ScanTooLargeError(f"{name}: more than {SPECTRUM_POINTS} points; send one scan a file")
-        cells = line.split(",")
+        cells = line.split(",", 16)
         try:
             wavelength_nm.append(float(cells[0]))
             absorbance.append(float(cells[_place(columns)]))

@@ -30,12 +30,7 @@ def decode_text(name: str, data: bytes) -> str:
             "send one scan a file"
         )
     try:
-        for mark, encoding in _BOMS:
-            if data.startswith(mark):
-                return data.decode(encoding)
-        if b"\0" in data:
-            return _without_mark(data)
-        return data.decode("utf-8")
+        text = data.decode(_encoding(data))
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
     strange = sum(not (char.isprintable() or char in "\t\r\n\f") for char in text[:4096])
@@ -44,12 +39,15 @@ def decode_text(name: str, data: bytes) -> str:
     return text
 
 
-def _without_mark(data: bytes) -> str:
-    """UTF-16 that lacks its mark has a zero in every second byte of plain numbers."""
-    for encoding, zeros in (("utf-16-le", data[1:200:2]), ("utf-16-be", data[0:200:2])):
-        if zeros and not any(zeros) and len(data) % 2 == 0:
-            return data.decode(encoding)
-    raise UnicodeDecodeError("utf-8", data[:1], 0, 1, "binary")
+def _encoding(data: bytes) -> str:
+    for mark, encoding in _BOMS:
+        if data.startswith(mark):
+            return encoding
+    # UTF-16 that lacks its mark has a zero in every second byte of plain numbers.
+    for encoding, zeros, others in (("utf-16-le", 1, 0), ("utf-16-be", 0, 1)):
+        if len(data) > 1 and not any(data[zeros:200:2]) and all(data[others:200:2]):
+            return encoding
+    return "utf-8"
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:

@@ -13,7 +13,7 @@ from weft.spectra import QUANTITIES, Quantity
 Unit = Literal["nm", "cm-1", "um"]
 UNITS: Final[tuple[Unit, ...]] = ("nm", "cm-1", "um")
 
-_WAVENUMBER: Final = re.compile(r"cm\s*\^?\s*[-−⁻]\s*[1¹]|1\s*/\s*cm|wave\s*number|wellenzahl|\bkayser", re.I)
+_WAVENUMBER: Final = re.compile(r"cm[\s^]*[-−⁻]\s*[1¹]|1\s*/\s*cm|wave\s*number|wellenzahl|\bkayser", re.I)
 _NANOMETRE: Final = re.compile(r"\bnm\b|_nm\b|nanomet", re.I)
 _MICROMETRE: Final = re.compile(r"(?<![a-z])[uµμ]m\b|micromet|\bmicrons?\b", re.I)
 _UNIT_WORDS: Final[tuple[tuple[Unit, re.Pattern[str]], ...]] = (
