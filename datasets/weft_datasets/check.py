@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from weft_datasets.columns import count, some, truth_columns, value_faults
-from weft_datasets.doubts import labels, odd_masses, odd_spectra
+from weft_datasets.doubts import labels, odd_masses, odd_spectra, subjects_by_label
 from weft_datasets.duplicates import Looked, Pair, groups, look_at_photos, photo_pairs, spectrum_pairs
 from weft_datasets.manifest import Manifest
 
@@ -218,8 +218,8 @@ def _counts(manifest: Manifest) -> dict[str, str]:
             f"{grams.min():g} to {grams.max():g}, median {grams.median():g}, {len(grams)} subjects weighed"
         )
     if manifest.has_composition:
-        said = labels(frame).groupby(frame["subject"]).first().value_counts(sort=True)
-        counts["composition"] = some([f"{name} {number}" for name, number in said.items()], most=12)
+        by_label = subjects_by_label(frame)
+        counts["composition"] = some([f"{name} {number}" for name, number in by_label.items()], most=12)
     for column in ("klass", "view", "mark", "instrument", "quantity", "session", "site", "split"):
         if column in frame and frame[column].notna().any():
             values = frame[column].value_counts().sort_index()

@@ -39,12 +39,12 @@ def import_(kind: str, source: Path, out: Path, **said: Any) -> None:
     from weft_datasets.importers import import_source
     from weft_datasets.manifest import write_manifest
 
+    if kind != "folder" and any(said.values()):
+        raise click.UsageError(
+            f"--axis, --quantity, --column, --name and --licence are for folder, not {kind}"
+        )
     try:
         manifest = _folder(source, said) if kind == "folder" else import_source(kind, source)
-        if kind != "folder" and any(said.values()):
-            raise click.UsageError(
-                f"--axis, --quantity, --column, --name and --licence are for folder, not {kind}"
-            )
         written = write_manifest(manifest, out)
     except WeftError as error:
         raise click.ClickException(str(error)) from error

@@ -56,6 +56,12 @@ def labels(frame: pd.DataFrame) -> pd.Series:
     return pd.Series(said, index=frame.index, dtype=object)
 
 
+def subjects_by_label(frame: pd.DataFrame) -> dict[str, int]:
+    """Commonest first, ties by name."""
+    counts = Counter(labels(frame).groupby(frame["subject"]).first().dropna())
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
 def odd_spectra(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Subject, its label and what it looks like, where most of its scans lie among those of another label.
 

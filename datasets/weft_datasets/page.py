@@ -19,7 +19,7 @@ from weft.errors import InputError
 from weft.photos import decode_photo
 from weft_datasets import charts
 from weft_datasets.check import Finding, Report
-from weft_datasets.doubts import labels, snv
+from weft_datasets.doubts import labels, snv, subjects_by_label
 from weft_datasets.duplicates import read_bands
 from weft_datasets.manifest import Manifest
 
@@ -51,12 +51,12 @@ def write_page(manifest: Manifest, report: Report, out: Path) -> None:
     grams = things["grams"].dropna().to_numpy(np.float64) if "grams" in frame else np.zeros(0)
     grams = grams[grams > 0]
     said = labels(frame)
-    named = said.groupby(frame["subject"]).first().value_counts()
+    named = subjects_by_label(frame)
     page = environment.get_template("check.html").render(
         report=report,
         findings=[_shown(manifest, finding) for finding in findings],
         masses=charts.mass_histogram(grams) if len(grams) else "",
-        labels=charts.bars({str(k): int(v) for k, v in named.head(24).items()}) if len(named) else "",
+        labels=charts.bars(dict(list(named.items())[:24])) if named else "",
         curves=charts.lines(_means(frame, said)) if manifest.kind == "spectrum" else "",
         sheet=_sheet(manifest, things) if manifest.kind == "photo" else [],
     )

@@ -157,10 +157,13 @@ def test_nirscan_swatches_keep_notes_background_and_photos(tmp_path: Path, write
     assert np.isnan(background["cotton_pct"])
 
 
-def test_wavenumbers_become_ascending_wavelengths_and_the_corrected_share_is_the_truth(
+def test_wavenumbers_become_wavelengths_and_the_corrected_share_is_the_truth(
     tmp_path: Path,
 ) -> None:
-    heads = "file,pet_pct_filename,cotton_pct_filename,specimen,area,spot,date,session,fabric,cotton_pct_corrected"
+    heads = (
+        "file,pet_pct_filename,cotton_pct_filename,specimen,area,spot,date,session,fabric,"
+        "cotton_pct_corrected"
+    )
     wavenumbers = [str(10000.0 - 500.0 * place) for place in range(9)]
     _gzip(
         tmp_path / "nir_absorbance.csv.gz",
@@ -181,7 +184,7 @@ def test_wavenumbers_become_ascending_wavelengths_and_the_corrected_share_is_the
     assert (row["subject"], row["session"], row["captured_at"]) == ("F23", "240412_nir", "2024-04-12")
 
 
-def test_reference_fibres_are_named_as_weft_names_them_and_unsettled_ones_not_at_all(tmp_path: Path) -> None:
+def test_reference_fibres_get_our_names_and_unsettled_ones_none(tmp_path: Path) -> None:
     axis = [str(4000.0 - 100 * place) for place in range(9)]
     percent = ",".join(["50"] * 4 + ["101.5"] * 5)
     _gzip(
