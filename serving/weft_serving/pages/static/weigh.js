@@ -87,7 +87,9 @@ function drawEstimate(answer) {
 
 // The interval on a line that starts at zero, so that its width can be judged against the weight.
 function axis({ grams, low_grams, high_grams }) {
-  const width = 600, most = niceAbove(high_grams * 1.1), x = (value) => 10 + (value / most) * (width - 40);
+  // As wide as it is shown, so that its words keep their size on a phone.
+  const width = Math.min(640, form.clientWidth - 32), most = niceAbove(high_grams * 1.1);
+  const x = (value) => 24 + (value / most) * (width - 48);
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => part * most);
   return drawing("svg", { class: "axis", viewBox: `0 0 ${width} 64`, role: "img", "aria-label": "the estimate and its interval" },
     drawing("line", { x1: x(0), x2: x(most), y1: 30, y2: 30, stroke: "var(--line)", "stroke-width": 2 }),
