@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from weft.bundle import Bundle
+    from weft.identifier import Composition
     from weft.weigher import Estimate, PhotoFinding
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -68,6 +69,95 @@ def _finding(photo: "PhotoFinding") -> str:
     if photo.mark is None:
         return used
     return f"{used}; {photo.mark.kind} gives {photo.mark.mm_per_pixel:.3f} mm per pixel"
+
+
+@click.command()
+@click.argument("scan", type=_FILE)
+@click.option("--white", type=_FILE, help="White reference of a cube of raw counts.")
+@click.option("--dark", type=_FILE, help="Dark reference of a cube of raw counts.")
+@click.option(
+    "--unit", type=click.Choice(["nm", "cm-1", "um"]), help="Of the wavelengths, if the file is mute."
+)
+@click.option(
+    "--quantity", help="reflectance, reflectance_percent, absorbance or transmittance_percent, likewise."
+)
+@click.option(
+    "--map", "map_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a cube's map (.npy)."
+)
+@click.option("--bundle", type=_FILE, help="Fibre bundle; the one in the package if left out.")
+@click.option("--json", "as_json", is_flag=True, help="Answer as JSON, as the service would.")
+def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bool, **stated: Any) -> None:
+    """Name the fibres of SCAN: a NIRscan CSV, two columns of text, JCAMP-DX, or an ENVI cube (.hdr, .zip)."""
+    from weft.bundle import BUNDLED, load_bundle
+    from weft.identifier import Identifier
+    from weft.scans import read_scan_path
+    from weft.spectra import Cube
+
+    read = read_scan_path(scan, **stated)
+    identifier = Identifier(load_bundle(bundle or BUNDLED / "fibre.onnx", task="composition"))
+    if isinstance(read, Cube):
+        found = identifier.identify_cube(read)
+        height, width = read.foreground.shape
+        what = f"{width} x {height} pixels, {read.foreground.mean():.0%} of them foreground"
+    else:
+        found, what = identifier.identify(read), read.quantity.replace("_", " ")
+    if map_file is not None:
+        _write_map(map_file, found)
+    if as_json:
+        shares = [asdict(item) for item in found.shares]
+        answer = {"path": str(scan), "shares": shares, "unknown": found.unknown, "warnings": found.warnings}
+        click.echo(_json(answer | {"map": _areas(found), "bundle": _about(identifier.bundle)}))
+        return
+    first, last = read.wavelength_nm[0], read.wavelength_nm[-1]
+    click.echo(f"{scan.name}: {what}, {len(read.wavelength_nm)} points from {first:.0f} to {last:.0f} nm")
+    for line in _table(found):
+        click.echo(f"  {line}")
+    for warning in found.warnings:
+        click.echo(f"  mind: {warning}")
+    card = identifier.bundle.card
+    click.echo(f"  by {card.name} {card.version}, trained on {card.trained_on} data: {card.dataset}")
+
+
+def _table(found: "Composition") -> list[str]:
+    """A line per fibre, largest first, with a bar of 25 characters; what is under 1 % on one line."""
+    ordered = sorted(found.shares, key=lambda item: -item.share)
+    shown = [item for item in ordered if item.share >= 0.01]
+    width = max(len(item.fibre) for item in shown)
+    areas = {area["fibre"]: area["pixel_share"] for area in _areas(found) or ()}
+    lines: list[str] = []
+    for item in shown:
+        margin = "" if item.low is None or item.high is None else f"  {item.low:4.0%} to {item.high:4.0%}"
+        area = f"  {areas[item.fibre]:4.0%} of the area" if item.fibre in areas else ""
+        bar = "█" * round(item.share * 25)
+        lines.append(
+            f"{item.fibre:<{width}}  {item.code:<4} {item.share:4.0%}  {bar:<25}{margin}{area}".rstrip()
+        )
+    if rest := ordered[len(shown) :]:
+        lines.append(f"{', '.join(item.fibre for item in rest)}: under 1% each")
+    return [*lines, f"unknown {found.unknown:.2f} (0 a textile the model knows, 1 something else)"]
+
+
+def _areas(found: "Composition") -> list[dict[str, Any]] | None:
+    """Which part of a cube's mapped pixels each fibre is the main one of; None where there is no map."""
+    if found.map is None:
+        return None
+    known = found.map[found.map >= 0]
+    return [
+        {"fibre": item.fibre, "pixel_share": float((known == place).mean()) if known.size else 0.0}
+        for place, item in enumerate(found.shares)
+    ]
+
+
+def _write_map(path: Path, found: "Composition") -> None:
+    import numpy as np
+
+    if found.map is None:
+        raise click.UsageError("--map belongs to a cube; this scan is one spectrum")
+    try:
+        with path.open("wb") as file:
+            np.save(file, found.map)
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from error
 
 
 @click.command()
