@@ -39,7 +39,7 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
             log_config=None,
             access_log=False,  # its lines hold ids and addresses; ours do not
             server_header=False,
-            ws_max_size=PHOTO_BYTES,
+            ws_max_size=PHOTO_BYTES + 3_000_000,  # a little too large is answered, far too large closes
             ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
             timeout_graceful_shutdown=10,
         )

@@ -1,5 +1,6 @@
 """The database: SQLite in a file by default, PostgreSQL by URL. The schema is updated when opened."""
 
+import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -81,7 +82,7 @@ def open_store(url: str) -> Store:
     except StoreError:
         engine.dispose()
         raise
-    except (SQLAlchemyError, OSError) as error:
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:  # a failed connect is not wrapped
         engine.dispose()
         raise StoreError(
             f"database {shown} cannot be used ({_reason(error)}); check the URL and its rights"

@@ -1,9 +1,9 @@
 """The tables. Every change needs a migration: a test compares the two."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, String, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, Double, ForeignKey, Index, LargeBinary, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -25,6 +25,8 @@ class Moment(TypeDecorator[datetime]):
 
 class Base(DeclarativeBase):
     """The bundle columns repeat on every row: an answer stays explained when the bundle is long replaced."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {float: Double}
 
 
 class EstimateRow(Base):

@@ -138,7 +138,7 @@ def test_file_names_are_never_paths(client: TestClient, jpeg: Jpeg, tmp_path: An
         (b"--b\r\nContent-Disposition: " + b"x" * 9000, FORM, (400, 413)),
         (b"--b\r\n" + b"X-A: 1\r\n" * 5000, FORM, (400, 413)),
         (PART + b'"parcel"\r\n\r\n' + b"x" * 9000, FORM, 413),
-        (PART + b'"wrap"\r\n\r\n\r\n' * 60 + b"--b--\r\n", FORM, 413),
+        ((PART + b'"wrap"\r\n\r\n\r\n') * 60 + b"--b--\r\n", FORM, 413),
         (b"x" * 400, "multipart/form-data; boundary=" + "b" * 300, (400, 415)),
     ],
 )  # fmt: skip

@@ -16,10 +16,10 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("created_at", moment, nullable=False),
         sa.Column("updated_at", moment, nullable=False),
-        sa.Column("grams", sa.Float(), nullable=True),
-        sa.Column("low_grams", sa.Float(), nullable=True),
-        sa.Column("high_grams", sa.Float(), nullable=True),
-        sa.Column("coverage", sa.Float(), nullable=True),
+        sa.Column("grams", sa.Double(), nullable=True),
+        sa.Column("low_grams", sa.Double(), nullable=True),
+        sa.Column("high_grams", sa.Double(), nullable=True),
+        sa.Column("coverage", sa.Double(), nullable=True),
         sa.Column("photos", sa.JSON(), nullable=False),
         sa.Column("warnings", sa.JSON(), nullable=False),
         sa.Column("kept", sa.JSON(), nullable=False),
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("season", sa.String(16), nullable=True),
         sa.Column("wrap", sa.String(16), nullable=True),
         sa.Column("mark", sa.String(16), nullable=True),
-        sa.Column("mark_mm", sa.Float(), nullable=True),
+        sa.Column("mark_mm", sa.Double(), nullable=True),
         *_bundle(),
     )
     op.create_index("ix_estimate_created_at", "estimate", ["created_at"])
@@ -38,7 +38,7 @@ def upgrade() -> None:
         sa.Column(
             "estimate_id", sa.String(32), sa.ForeignKey("estimate.id", ondelete="CASCADE"), nullable=False
         ),
-        sa.Column("grams", sa.Float(), nullable=False),
+        sa.Column("grams", sa.Double(), nullable=False),
         sa.Column("weighed_at", moment, nullable=False),
     )
     op.create_index("ix_weighing_estimate", "weighing", ["estimate_id", "number"])
@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("created_at", moment, nullable=False),
         sa.Column("shares", sa.JSON(), nullable=False),
-        sa.Column("unknown", sa.Float(), nullable=False),
+        sa.Column("unknown", sa.Double(), nullable=False),
         sa.Column("warnings", sa.JSON(), nullable=False),
         sa.Column("instrument", sa.String(200), nullable=True),
         sa.Column("wavelength_nm", sa.LargeBinary(), nullable=False),
