@@ -116,8 +116,9 @@ _FORM_DOC: Final[dict[str, Any]] = {
     "properties": {
         "file": _FILE_DOC
         | {"description": "NIRscan CSV, two-column text, JCAMP-DX, or ENVI header and data as a zip"},
-        "white": _FILE_DOC | {"description": "White reference of a cube of raw counts, likewise a zip"},
-        "dark": _FILE_DOC | {"description": "Dark reference of a cube of raw counts, likewise a zip"},
+        "white": _FILE_DOC
+        | {"description": "White reference of a cube of raw counts: a zip, or data laid out like the cube"},
+        "dark": _FILE_DOC | {"description": "Dark reference, likewise"},
         "unit": {
             "type": "string",
             "enum": ["nm", "um", "cm-1"],

@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from weft.errors import WrongPhotosError
 from weft.limits import PHOTO_BYTES, PHOTOS_PER_ESTIMATE
 from weft.marks import MarkHint
 from weft.quality import Advice
@@ -21,6 +22,7 @@ from weft_serving.problems import (
     InvalidRequestError,
     NotFoundError,
     PhotosGoneError,
+    TooManyFilesError,
     field_faults,
     problem_responses,
 )
@@ -142,9 +144,12 @@ _PHOTO_PROBLEMS: Final = problem_responses(
 async def create_estimate(request: Request, service: TheService) -> EstimateAnswer:
     """Weigh a parcel by one to nine photos of it."""
     service.pool.check_room()
-    form = await read_form(
-        request, files={"photos": PHOTOS_PER_ESTIMATE}, fields=_FIELDS, file_bytes=PHOTO_BYTES
-    )
+    try:
+        form = await read_form(
+            request, files={"photos": PHOTOS_PER_ESTIMATE}, fields=_FIELDS, file_bytes=PHOTO_BYTES
+        )
+    except TooManyFilesError as error:
+        raise WrongPhotosError(str(error)) from error
     circumstances = _read_circumstances(form)
     photos = [upload.data for upload in form.files.get("photos", [])]
     if not photos:
@@ -240,7 +245,7 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
             row = _found(session.get(EstimateRow, estimate_id[:64]), estimate_id)
         count = len(row.photos)
         if count >= PHOTOS_PER_ESTIMATE:
-            raise InvalidRequestError(
+            raise WrongPhotosError(
                 f"this estimate has {count} photos already, at most {PHOTOS_PER_ESTIMATE} are taken; "
                 "start a new one"
             )

@@ -108,6 +108,10 @@ class InvalidRequestError(Refusal):
     slug = "invalid-request"
 
 
+class TooManyFilesError(InvalidRequestError):
+    """More files under one name than it takes."""
+
+
 class NotFoundError(Refusal):
     slug = "not-found"
 

@@ -102,7 +102,8 @@ def greeting(listening: socket.socket, settings: Settings, *, weight: Bundle, fi
     lines.append("Try, with a photo of a parcel:")
     lines.append(f"  curl -F photos=@photo.jpg {base}/v1/estimates")
     lines.append("or, without any file, a made-up spectrum:")
-    lines.append(f"  curl --json '{json.dumps(example_scan(fibre))}' {base}/v1/compositions")
+    example = json.dumps(example_scan(fibre))
+    lines.append(f"  curl -H content-type:application/json -d '{example}' {base}/v1/compositions")
     return lines
 
 

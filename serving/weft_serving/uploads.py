@@ -13,7 +13,13 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from weft_serving.problems import BadBodyError, BodyTooLargeError, ContentTypeError, InvalidRequestError
+from weft_serving.problems import (
+    BadBodyError,
+    BodyTooLargeError,
+    ContentTypeError,
+    InvalidRequestError,
+    TooManyFilesError,
+)
 
 _FIELD_BYTES: Final = 4_096
 _HEADER_BYTES: Final = 4_096
@@ -190,7 +196,7 @@ class _Collector:
             raise InvalidRequestError(self._unknown())
         most = self._file_names[self._name]
         if len(self.form.files.get(self._name, [])) >= most:
-            raise InvalidRequestError(
+            raise TooManyFilesError(
                 f"`{self._name}` takes at most {most} file(s), more were sent; leave some out"
             )
 

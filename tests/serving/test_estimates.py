@@ -124,6 +124,7 @@ def test_the_tenth_photo_is_refused_in_both_ways(client: TestClient, jpeg: Jpeg,
     assert together.status_code == 422
     assert "`photos` takes at most 9 file(s)" in together.json()["detail"]
     assert added.status_code == 422
+    assert {reply.json()["type"] for reply in (together, added)} == {"/problems/wrong-photos"}
     assert "9 photos already" in added.json()["detail"]
 
 
