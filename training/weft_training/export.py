@@ -95,7 +95,7 @@ def export_run(run: Run, out: Path) -> ExportReport:
 
 def to_onnx(prepared: Prepared) -> onnx.ModelProto:
     """Export with every axis dynamic that a caller may vary."""
-    arguments = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in prepared.example.values())
+    arguments = tuple(torch.from_numpy(np.array(value)) for value in prepared.example.values())
     with warnings.catch_warnings():
         # The exporter warns about its own internals (deprecated calls, axis names it shares); nothing to act on.
         warnings.simplefilter("ignore")
@@ -131,9 +131,7 @@ def compare(model: onnx.ModelProto, prepared: Prepared, *, bound: float, task: A
     cases = [*prepared.made, *prepared.real]
     for number, inputs in enumerate(cases):
         with torch.no_grad():
-            answer = prepared.graph(
-                *(torch.from_numpy(np.ascontiguousarray(value)) for value in inputs.values())
-            )
+            answer = prepared.graph(*(torch.from_numpy(np.array(value)) for value in inputs.values()))
         expected = {name: value.numpy() for name, value in zip(names, answer, strict=True)}
         fed = {name: value for name, value in inputs.items() if name in takes}
         found = dict(zip(names, session.run(names, fed), strict=True))

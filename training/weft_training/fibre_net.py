@@ -32,7 +32,7 @@ class Novelty(nn.Module):
 
     def forward(self, standard: Tensor) -> Tensor:
         beside = standard - (standard @ self.plane) @ self.plane.T  # (B, P)
-        distance = beside.square().mean(-1).clamp(min=1e-12).sqrt()
+        distance = beside.square().mean(-1).sqrt().clamp(min=1e-6)
         return torch.sigmoid(NOVELTY_SHARPNESS * torch.log(distance / self.usual))  # (B,)
 
 

@@ -27,11 +27,12 @@ def resample_weights(wavelength_nm: Tensor, grid_nm: Tensor) -> Tensor:
     reach = torch.maximum(gap, step)[:, None]  # (G, 1)
     offset = (wavelength_nm - at[:, None]) / reach  # (G, L)
     weight = (1 - offset.abs()).clamp(min=0)
-    weight = weight / weight.sum(-1, keepdim=True).clamp(min=1e-12)
+    weight = weight / weight.sum(-1, keepdim=True)  # the nearest point alone gives a half
     centre = (weight * offset).sum(-1, keepdim=True)
     spread = (weight * (offset - centre) ** 2).sum(-1, keepdim=True)
-    # A wavelength that the scan hits exactly may leave one point: no slope, then, and none is needed.
-    return weight * (1 - centre * (offset - centre) / (spread + 1e-9))
+    # A wavelength that the scan hits exactly may leave one point: no slope, then, and none is needed. Not
+    # `spread + 1e-9`: the exporter's optimiser takes so small an addend for 0 and drops it, and 0 / 0 is NaN.
+    return weight * (1 - centre * (offset - centre) / spread.clamp(min=1e-6))
 
 
 def resample(wavelength_nm: Tensor, absorbance: Tensor, grid_nm: Tensor) -> Tensor:

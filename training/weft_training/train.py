@@ -1,10 +1,11 @@
-"""The whole of `weft train`: a run is made or taken up, fitted, exported and tracked."""
+"""The whole of `weft train`: a run is made or taken up, fitted, exported, and recorded in MLflow."""
 
 from pathlib import Path
 
 from weft_training.export import export_run
 from weft_training.fit import fit_run, make_fabric
 from weft_training.recipe import Recipe
+from weft_training.record import record_run
 from weft_training.run import Run, check_same_recipe, create_run, find_run, open_run
 
 
@@ -24,7 +25,11 @@ def train_run(recipe: Recipe, *, runs: Path, resume: str | None, last: str) -> s
     if fabric.global_rank > 0:
         return None
     report = export_run(run, run.folder / "bundle.onnx")
-    return f"{report.path}: {_headline(run.metrics())}"
+    version = record_run(run, report.path, runs=runs)
+    return (
+        f"{report.path}: {_headline(run.metrics())}\n"
+        f"{run.folder / 'report' / 'report.html'}: registered as {version.name} {version.version}"
+    )
 
 
 def _take_up(recipe: Recipe, runs: Path, resume: str | None, last: str) -> Run:
