@@ -80,8 +80,10 @@ def odd_spectra(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
     odd: list[tuple[str, str, str]] = []
     for subject, found in sorted(verdicts.items()):
         name, count = Counter(found).most_common(1)[0]
-        if name is not None and count * 2 > len(found):
-            odd.append((subject, str(first[subject]), name))
+        own = str(first[subject])
+        # A blend that looks like one of its own fibres is no surprise.
+        if name is not None and count * 2 > len(found) and not set(own.split("/")) & set(name.split("/")):
+            odd.append((subject, own, name))
     return odd
 
 

@@ -5,6 +5,7 @@ manifest gives the same bytes. Photos stay where they are: `path` is relative to
 wherever the two share a folder above the file system's root. Nothing of a photo's EXIF is ever copied in.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -277,9 +278,8 @@ def _companions(path: Path) -> list[Path]:
     """The data file beside an ENVI header: a changed cube must change the fingerprint."""
     if path.suffix.lower() != ".hdr":
         return []
-    return sorted(
-        p for p in path.parent.glob(f"{path.stem}*") if p != path and p.stem in (path.stem, path.name)
-    )
+    beside = path.parent.glob(f"{glob.escape(path.stem)}*")
+    return sorted(p for p in beside if p != path and path.stem in (p.stem, p.name))
 
 
 def _row_bytes(row: Mapping[str, Any], digests: Mapping[str, str]) -> bytes:

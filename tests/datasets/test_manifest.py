@@ -94,13 +94,14 @@ def test_the_fingerprint_names_files_that_are_gone(tmp_path: Path, write_photo: 
         manifest.fingerprint()
 
 
+@pytest.mark.parametrize("header", ["cube.hdr", "cube.dat.hdr"])
 def test_the_data_beside_an_envi_header_is_part_of_the_fingerprint(
-    tmp_path: Path, write_photo: Photos
+    tmp_path: Path, write_photo: Photos, header: str
 ) -> None:
     manifest = photo_manifest(tmp_path, write_photo)
-    (tmp_path / "cube.hdr").write_text("ENVI")
+    (tmp_path / header).write_text("ENVI")
     (tmp_path / "cube.dat").write_bytes(b"1234")
-    cubes = Manifest(manifest.frame.assign(path="cube.hdr"), tmp_path, "mini", {})
+    cubes = Manifest(manifest.frame.assign(path=header), tmp_path, "mini", {})
     first = cubes.fingerprint()
 
     (tmp_path / "cube.dat").write_bytes(b"1235")
