@@ -19,8 +19,9 @@ def features(reflectance: Floats) -> tuple[Floats, Floats]:
     Contrast is what is left of the grouped spectrum without its mean and slope, in units of reflectance: a
     belt is dark, a tile is flat, and the noise of both stays small there, which it does not in absorbance.
     """
-    parts = np.array_split(reflectance, min(GROUPS, reflectance.shape[-1]), axis=-1)
-    grouped = np.stack([part.mean(axis=-1) for part in parts], axis=-1)  # (h, W, L) -> (h, W, G)
+    edges = np.linspace(0, reflectance.shape[-1], min(GROUPS, reflectance.shape[-1]) + 1).astype(np.intp)
+    # (h, W, L) -> (h, W, G)
+    grouped = np.add.reduceat(reflectance, edges[:-1], axis=-1) / np.diff(edges).astype(np.float32)
     brightness = grouped.mean(axis=-1)
     position = np.linspace(-1, 1, grouped.shape[-1], dtype=np.float32)  # (G,)
     position /= np.sqrt((position**2).sum())

@@ -15,7 +15,7 @@ from weft.spectra import Cube, Quantity, check_quantity, fraction_to_absorbance,
 
 Floats32 = NDArray[np.float32]
 
-_BLOCK_BYTES: Final = 32_000_000
+_BLOCK_BYTES: Final = 8_000_000
 _IN_MEMORY: Final = 256_000_000  # larger cubes of absorbance live in a nameless temporary file
 _SAMPLE_PIXELS: Final = 2000
 _ABSORBANCE_RANGE: Final = (-3.0, 10.0)
@@ -60,12 +60,16 @@ def build_cube(
     contrast = np.zeros((height, width), np.float32)
     valid = np.zeros((height, width), np.bool_)
     for rows in _blocks(height, width * header.bands * max(4, header.dtype.itemsize)):
-        block = np.asarray(values[rows])[..., bands].astype(np.float32)  # (h, W, L)
+        block = _picked(np.array(values[rows], np.float32), bands)  # (h, W, L)
         valid[rows] = _valid(block, header)
-        converted = _convert(block, reading, bands)
-        converted[~valid[rows]] = 0
-        absorbance[rows] = converted
-        brightness[rows], contrast[rows] = features(np.power(np.float32(10), -converted))
+        block[~valid[rows]] = 0
+        light = _light(block, reading, bands)
+        brightness[rows], contrast[rows] = features(light)
+        if reading.quantity == "absorbance":
+            absorbance[rows] = np.clip(block, *_ABSORBANCE_RANGE)
+        else:
+            absorbance[rows] = fraction_to_absorbance(light)
+        absorbance[rows][~valid[rows]] = 0
     if not valid.any():
         raise BrokenScanError(f"{header.name}: no pixel holds numbers in every band; export the cube again")
     lost = int(valid.size - valid.sum())
@@ -99,7 +103,7 @@ def _sample(header: Header, values: NDArray[Any], bands: NDArray[np.intp]) -> ND
 
 def _valid(block: NDArray[Any], header: Header) -> NDArray[np.bool_]:
     """Pixels that hold a usable number in every band; the last axis is L."""
-    good = np.asarray((np.isfinite(block) & (np.abs(block) < 1e15)).all(axis=-1), np.bool_)
+    good = np.asarray(np.abs(block).max(axis=-1) < 1e15, np.bool_)  # NaN and infinity are not below it
     if header.ignore is not None and np.isfinite(header.ignore):
         good &= ~(block == block.dtype.type(header.ignore)).all(axis=-1)
     return good
@@ -138,16 +142,25 @@ def _reading(
     )
 
 
-def _convert(block: Floats32, reading: _Reading, bands: NDArray[np.intp]) -> Floats32:
-    """A block (h, W, L) of the file's values as absorbance."""
-    block = np.where(np.isfinite(block), block, np.float32(0))
+def _light(block: Floats32, reading: _Reading, bands: NDArray[np.intp]) -> Floats32:
+    """A block (h, W, L) of the file's values as the part of the light that came back, 1 = all."""
     if reading.levels is not None:
         white, dark = (level[..., bands] for level in reading.levels)
-        return fraction_to_absorbance((block - dark) / (white - dark))
-    block = block * np.float32(reading.scale)
+        return np.divide(block - dark, white - dark, dtype=np.float32)
+    block *= np.float32(reading.scale)
     if reading.quantity == "absorbance":
-        return np.clip(block, *_ABSORBANCE_RANGE).astype(np.float32)
-    return fraction_to_absorbance(block / 100 if reading.quantity.endswith("_percent") else block)
+        return np.power(np.float32(10), -np.clip(block, *_ABSORBANCE_RANGE)).astype(np.float32)
+    if reading.quantity.endswith("_percent"):
+        block /= np.float32(100)
+    return block
+
+
+def _picked(block: Floats32, bands: NDArray[np.intp]) -> Floats32:
+    """The wanted bands in a block of its own; without a gather where they lie in order already."""
+    steps = np.diff(bands)
+    if bool((steps == 1).all()):
+        return np.ascontiguousarray(block[..., bands[0] : bands[-1] + 1])
+    return block[..., bands]
 
 
 def _room(shape: tuple[int, int, int]) -> Floats32:
