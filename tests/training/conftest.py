@@ -1,7 +1,6 @@
 """Things that are dear to make, made once a session."""
 
 import shutil
-import warnings
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,9 @@ import pytest
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs with a fresh MLflow database: its first migration takes seven seconds."""
     folder = tmp_path_factory.mktemp("registry")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from weft_training.track import open_client
+    from weft_training.track import open_client
 
-        open_client(None, folder)
+    open_client(None, folder)
     return folder
 
 

@@ -12,8 +12,6 @@ import pytest
 from weft.bundle import load_bundle
 from weft.errors import BundleError, RunError, SealError, StoreError
 
-pytestmark = [pytest.mark.filterwarnings("ignore:.*noload.*")]
-
 
 def register(runs: Path, bundle: Path, name: str) -> str:
     from weft_training.track import tracking

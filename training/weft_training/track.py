@@ -4,9 +4,11 @@ A bundle is stored byte for byte, never through MLflow's own ONNX flavour: that 
 again and break its seal.
 """
 
+import logging
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,8 +145,12 @@ def open_client(uri: str | None, folder: Path) -> MlflowClient:
     if uri is None:
         folder.mkdir(parents=True, exist_ok=True)
     address = tracking_uri(uri, folder)
+    logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # two lines on every new database
     try:
-        return MlflowClient(tracking_uri=address, registry_uri=address)
+        with warnings.catch_warnings():
+            # MLflow's own table definitions use what SQLAlchemy 2.1 deprecates.
+            warnings.filterwarnings("ignore", message=".*noload.*")
+            return MlflowClient(tracking_uri=address, registry_uri=address)
     except MlflowException as error:
         raise RunError(f"MLflow at {address}: {error.message}; correct track.uri") from error
 

@@ -131,10 +131,10 @@ def _said_shares(row: pd.Series, fibres: list[str]) -> str:
     true = {fibre: float(row[f"{fibre}_share"]) for fibre in fibres}
     said = {fibre: float(row[f"predicted_{fibre}_share"]) for fibre in fibres}
     strange = float(row.get("unknown_truth", 0)) >= 0.5
-    unknown = f", unknown {row['predicted_unknown']:.0%}" if "predicted_unknown" in row else ""
+    unknown = f", unknown {100 * row['predicted_unknown']:.0f} %" if "predicted_unknown" in row else ""
     return f"true {'no known textile' if strange else _blend(true)}\nsaid {_blend(said)}{unknown}"
 
 
 def _blend(shares: dict[str, float]) -> str:
-    parts = sorted(((share, fibre) for fibre, share in shares.items() if share >= 0.02), reverse=True)[:3]
+    parts = sorted(((share, fibre) for fibre, share in shares.items() if share >= 0.02), reverse=True)[:2]
     return ", ".join(f"{100 * share:.0f} % {fibre}" for share, fibre in parts) or "nothing"
