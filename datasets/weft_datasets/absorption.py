@@ -137,9 +137,9 @@ _NYLON = (
     (1392, 100, 0.0250, "CH"),  # 2 CH2 stretch + bend, two bands [W]
     (1417, 110, 0.0290, "CH"),
     (1472, 130, 0.0180, "NH"),  # free N-H [M]
-    (1501, 170, 0.0350, "NH"),
-    (1537, 170, 0.0650, "NH"),  # bonded, ordered N-H: 6530-6480 cm-1 [M]
-    (1574, 150, 0.0380, "NH"),  # N-H + amide II overtone
+    (1498, 200, 0.0350, "NH"),
+    (1537, 120, 0.0750, "NH"),  # bonded, ordered N-H: 6530-6480 cm-1 [M]
+    (1575, 110, 0.0260, "NH"),  # N-H + amide II overtone
     (1640, 190, 0.0150, "NH"),
     (1692, 90, 0.1000, "CH"),  # CH2 beside N and C=O
     (1727, 85, 0.4000, "CH"),  # CH2 first overtone, antisymmetric [W]
@@ -206,12 +206,12 @@ _ACRYLIC = (
     (1155, 150, 0.0110, "CH"),  # methine beside the nitrile
     (1180, 150, 0.0260, "CH"),  # CH2, second overtone, short of nylon's because of the nitrile [W]
     (1215, 160, 0.0070, "CH"),
-    (1360, 130, 0.0180, "CH"),
-    (1393, 120, 0.0140, "CH"),
-    (1412, 120, 0.0170, "CH"),
+    (1360, 130, 0.0080, "CH"),
+    (1392, 120, 0.0070, "CH"),
+    (1414, 110, 0.0270, "CH"),  # 2 antisymmetric CH2 stretch + bend
     (1485, 180, 0.0050, "CO"),  # C#N, second overtone
     (1630, 160, 0.0080, "CH"),
-    (1674, 100, 0.0850, "CH"),
+    (1674, 110, 0.1200, "CH"),  # methine beside the nitrile; CH3 of the comonomers
     (1706, 100, 0.1300, "CH"),
     (1728, 100, 0.1500, "CH"),
     (1765, 120, 0.0600, "CH"),
@@ -277,7 +277,7 @@ _POLYPROPYLENE = (
     (1393, 90, 0.0500, "CH"),  # [P]
     (1412, 90, 0.0320, "CH"),
     (1435, 90, 0.0230, "CH"),
-    (1540, 140, 0.0130, "CH"),
+    (1540, 140, 0.0060, "CH"),
     (1630, 120, 0.0150, "CH"),
     (1702, 65, 0.3400, "CH"),
     (1726, 65, 0.4500, "CH"),
@@ -335,13 +335,13 @@ OTHER_MATERIALS: dict[str, Material] = {
             (
                 (930, 170, 0.008, "CH"),
                 (1040, 160, 0.002, "CH"),
-                (1160, 130, 0.009, "CH"),
-                (1212, 110, 0.080, "CH"),
+                (1170, 180, 0.012, "CH"),
+                (1212, 140, 0.080, "CH"),
                 (1370, 100, 0.018, "CH"),
                 (1393, 80, 0.042, "CH"),
                 (1416, 80, 0.048, "CH"),
                 (1438, 90, 0.020, "CH"),
-                (1540, 110, 0.020, "CH"),
+                (1540, 110, 0.008, "CH"),
                 (1640, 120, 0.010, "CH"),
                 (1690, 80, 0.120, "CH"),
                 (1728, 62, 0.700, "CH"),
@@ -361,7 +361,7 @@ OTHER_MATERIALS: dict[str, Material] = {
                 (1207, 150, 0.022, "CH"),
                 (1385, 120, 0.014, "CH"),
                 (1413, 110, 0.020, "CH"),
-                (1640, 90, 0.040, "CH"),
+                (1640, 90, 0.022, "CH"),
                 (1680, 70, 0.320, "CH"),
                 (1728, 100, 0.110, "CH"),
                 (1762, 100, 0.110, "CH"),
@@ -415,7 +415,7 @@ OTHER_MATERIALS: dict[str, Material] = {
             "pmma",
             (
                 (902, 150, 0.006, "CH"),
-                (1136, 110, 0.012, "CH"),
+                (1136, 110, 0.006, "CH"),
                 (1168, 110, 0.030, "CH"),
                 (1186, 110, 0.026, "CH"),
                 (1363, 120, 0.024, "CH"),
@@ -498,7 +498,7 @@ class Spread:
 
     shift_cm1: float = 7.0  # of one band, standard deviation: 2 nm at 1660 nm
     width: float = 0.10  # of one band, natural logarithm
-    strength: float = 0.25  # of one band, natural logarithm
+    strength: float = 0.35  # of one band, natural logarithm
     scale: float = 0.15  # of all bands together
 
 

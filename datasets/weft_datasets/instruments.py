@@ -37,15 +37,15 @@ class Preset:
 
 PRESETS: tuple[Preset, ...] = (
     Preset("handheld mirror array 900-1700", 901.0, 1701.0, 228, "pixel", (8.0, 14.0), 1.2, 0.0015,
-           0.0008, 5.0, 3.5, 45.0, "absorbance", 0.34),
+           0.0003, 4.0, 6.0, 30.0, "absorbance", 0.34),
     Preset("InGaAs array 900-1700", 900.0, 1700.0, 256, "pixel", (6.0, 14.0), 1.2, 0.0015,
-           0.0010, 4.0, 5.0, 40.0, "reflectance", 0.18),
+           0.0006, 4.0, 6.0, 35.0, "reflectance", 0.18),
     Preset("InGaAs array 950-1650", 950.0, 1650.0, 128, "pixel", (9.0, 18.0), 1.5, 0.002,
-           0.0010, 3.0, 4.0, 35.0, "reflectance", 0.16),
-    Preset("line camera 1000-2500", 955.0, 2500.0, 256, "nm", (8.0, 16.0), 1.5, 0.0015,
-           0.0030, 4.0, 4.0, 120.0, "reflectance", 0.12),
+           0.0008, 3.0, 4.0, 35.0, "reflectance", 0.16),
+    Preset("line camera 955-2500", 955.0, 2500.0, 256, "nm", (8.0, 16.0), 1.5, 0.0015,
+           0.0020, 4.0, 4.0, 120.0, "reflectance", 0.12),
     Preset("laboratory 350-2500", 350.0, 2500.0, 2151, "nm", (3.0, 11.0), 0.5, 0.0004,
-           0.0005, 6.0, 5.0, 150.0, "reflectance", 0.12),
+           0.0003, 6.0, 5.0, 150.0, "reflectance", 0.12),
     Preset("FT-NIR 10900-4000 cm-1", 917.4, 2500.0, 863, "cm1", (3.0, 6.0), 0.3, 0.0003,
            0.0003, 8.0, 3.0, 90.0, "absorbance", 0.08),
 )  # fmt: skip
@@ -62,6 +62,23 @@ def grid_of(preset: Preset) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class Wave:
+    """A smooth random curve: a sum of cosines whose frequencies make it vary over `length_nm`."""
+
+    size: float  # standard deviation
+    per_nm: Floats  # (8,) radians per nm
+    phase: Floats  # (8,)
+
+    def at(self, wavelength_nm: Floats) -> Floats:
+        angle = wavelength_nm[:, None] * self.per_nm + self.phase  # (L, 8)
+        return self.size * np.sqrt(2.0 / len(self.phase)) * np.cos(angle).sum(axis=1)
+
+
+def drawn_wave(rng: np.random.Generator, *, size: float, length_nm: float) -> Wave:
+    return Wave(size, rng.normal(0.0, 1.0 / length_nm, 8), rng.uniform(0.0, 2 * np.pi, 8))
+
+
+@dataclass(frozen=True, slots=True)
 class Unit:
     """One instrument as it stands on one table: what all its scans have in common."""
 
@@ -70,9 +87,13 @@ class Unit:
     stretch: float
     resolution_nm: float
     stray: float
+    stray_colour: Wave
     gain: float
     tilt: float  # of log gain over the range: lamp and white reference have aged
-    ripple: Floats  # (3,) amplitude, period in nm, phase of the interference left in the reference
+    pattern: Wave  # of log gain: ripple that the white reference leaves
+    baseline: Wave  # of log gain: white tile, optics, angle of the lamps
+    edge: float  # of log gain: the detector's cut-off has moved with its temperature since the reference
+    edge_nm: float
 
 
 def drawn_unit(preset: Preset, rng: np.random.Generator) -> Unit:
@@ -81,10 +102,14 @@ def drawn_unit(preset: Preset, rng: np.random.Generator) -> Unit:
         shift_nm=float(np.clip(rng.normal(0.0, preset.shift_nm), -3.0, 3.0)),
         stretch=float(rng.normal(0.0, preset.stretch)),
         resolution_nm=float(rng.uniform(*preset.resolution_nm)),
-        stray=float(rng.exponential(0.006)),
+        stray=float(rng.exponential(0.005)),
+        stray_colour=drawn_wave(rng, size=0.3, length_nm=rng.uniform(40.0, 150.0)),
         gain=float(np.exp(rng.normal(0.0, 0.05))),
-        tilt=float(rng.normal(0.0, 0.02)),
-        ripple=np.array([rng.exponential(0.0008), rng.uniform(25.0, 110.0), rng.uniform(0.0, 2 * np.pi)]),
+        tilt=float(rng.normal(0.0, 0.03)),
+        pattern=drawn_wave(rng, size=rng.exponential(0.002), length_nm=rng.uniform(4.0, 20.0)),
+        baseline=drawn_wave(rng, size=rng.exponential(0.02), length_nm=rng.uniform(60.0, 200.0)),
+        edge=float(rng.normal(0.0, 0.15)),
+        edge_nm=float(rng.uniform(25.0, 45.0)),
     )
 
 
@@ -105,6 +130,19 @@ def noise_shape(preset: Preset, wavelength_nm: Floats) -> Floats:
     return preset.noise * (1.0 + (preset.blue_rise - 1.0) * blue + (preset.red_rise - 1.0) * red)
 
 
+def response(unit: Unit, wavelength_nm: Floats, rng: np.random.Generator) -> Floats:
+    """What a scan is multiplied by, shape (L,): the unit's own errors and this scan's distance and angle."""
+    preset = unit.preset
+    along = (wavelength_nm - 0.5 * (preset.start_nm + preset.stop_nm)) / (preset.stop_nm - preset.start_nm)
+    log_gain = unit.gain - 1.0 + rng.normal(0.0, 0.08) + (unit.tilt + rng.normal(0.0, 0.02)) * along
+    log_gain = log_gain + unit.pattern.at(wavelength_nm) + unit.baseline.at(wavelength_nm)
+    log_gain += drawn_wave(rng, size=rng.exponential(0.006), length_nm=rng.uniform(60.0, 200.0)).at(
+        wavelength_nm
+    )
+    log_gain += unit.edge / (1.0 + np.exp(-(wavelength_nm - preset.stop_nm + unit.edge_nm) / 4.0))
+    return np.exp(log_gain)
+
+
 def measured(
     reflectance: Floats, unit: Unit, wavelength_nm: Floats, rng: np.random.Generator
 ) -> NDArray[np.float32]:
@@ -112,18 +150,11 @@ def measured(
     middle = 0.5 * (unit.preset.start_nm + unit.preset.stop_nm)
     true_nm = wavelength_nm + unit.shift_nm + unit.stretch * (wavelength_nm - middle)
     seen = np.interp(true_nm, INNER_NM, blurred(reflectance, resolution_nm=unit.resolution_nm))
-    along = (wavelength_nm - middle) / (unit.preset.stop_nm - unit.preset.start_nm)
-    amplitude, period, phase = unit.ripple
-    response = (
-        unit.gain
-        * np.exp(unit.tilt * along)
-        * (1.0 + amplitude * np.sin(2 * np.pi * wavelength_nm / period + phase))
-    )
-    seen = (seen + unit.stray) / (1.0 + unit.stray) * response
+    stray = unit.stray * np.maximum(1.0 + unit.stray_colour.at(wavelength_nm), 0.0)
+    seen = (seen + stray) / (1.0 + stray) * response(unit, wavelength_nm, rng)
     shape = noise_shape(unit.preset, wavelength_nm)
     white = rng.normal(size=len(shape))
-    # A third of a detector's noise is common to its neighbours: crosstalk, multiplexing, the maker's smoothing.
+    # Part of a detector's noise is common to neighbours: crosstalk, multiplexing, the maker's smoothing.
     noise = 0.8 * white + 0.35 * (np.roll(white, 1) + np.roll(white, -1))
-    quality = np.exp(rng.normal(0.0, 0.5))  # averaging time
-    seen = seen + quality * shape * noise
+    seen = seen + np.exp(rng.normal(0.0, 0.7)) * shape * noise  # the factor: averaging time
     return (-np.log10(np.maximum(seen, FLOOR))).astype(np.float32)

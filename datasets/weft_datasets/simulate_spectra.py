@@ -18,7 +18,7 @@ from weft_datasets.manifest import Manifest, make_manifest, write_manifest
 
 SIMULATOR_VERSION = "0"
 FIBRES = tuple(swatches.PURE)
-STRANGERS = 0.15  # share of subjects that are no textile fibre
+STRANGERS = 0.18  # share of subjects that are no textile fibre
 UNITS = 24  # instruments in the simulated world; a subject is scanned on one or two of them
 
 

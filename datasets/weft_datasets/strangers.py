@@ -21,7 +21,17 @@ from weft_datasets.instruments import INNER_NM
 from weft_datasets.scatter import absorption_per_mass, layer_reflectance, scatter_per_mass, with_surface
 from weft_datasets.swatches import drawn_colour
 
-KINDS: dict[str, float] = {"plastic": 0.40, "invented": 0.38, "flat": 0.14, "nothing": 0.08}
+PLASTICS: dict[str, float] = {
+    "polyethylene": 0.25,
+    "polystyrene": 0.17,
+    "pvc": 0.15,
+    "abs": 0.10,
+    "pmma": 0.08,
+    "polycarbonate": 0.09,
+    "rubber": 0.08,
+    "silicone": 0.08,
+}
+KINDS: dict[str, float] = {"plastic": 0.55, "invented": 0.25, "flat": 0.14, "nothing": 0.06}
 ALIKE = (
     0.85  # correlation of absorption slopes, 1100-1700 nm, above which an invented solid is taken for a fibre
 )
@@ -68,7 +78,7 @@ def drawn_stranger(rng: np.random.Generator, *, spread: Spread) -> Stranger:
     absorption = np.full_like(INNER_NM, 1e-3)
     name = kind
     if kind == "plastic":
-        name = str(rng.choice(list(OTHER_MATERIALS)))
+        name = str(rng.choice(list(PLASTICS), p=list(PLASTICS.values())))
         rows = drawn(OTHER_MATERIALS[name], rng, spread=spread)
         absorption = absorption_per_mass(coefficient(rows, INNER_NM), density=rows.density) + drawn_colour(
             rng

@@ -24,16 +24,16 @@ Shares = dict[str, float]
 
 # How often a pure fibre is drawn. Flatter than the market, where cotton and polyester are 80 %: rare fibres must be learnt.
 PURE: Shares = {
-    "cotton": 18.0,
-    "polyester": 18.0,
-    "nylon": 13.0,
-    "wool": 10.0,
-    "acrylic": 9.0,
+    "cotton": 16.0,
+    "polyester": 16.0,
+    "nylon": 14.0,
+    "wool": 11.0,
+    "acrylic": 12.0,
     "viscose": 9.0,
-    "acetate": 7.0,
+    "acetate": 9.0,
     "silk": 5.0,
-    "flax": 5.0,
-    "polypropylene": 4.0,
+    "flax": 4.0,
+    "polypropylene": 7.0,
     "elastane": 2.0,
 }  # fmt: skip
 # Blends as shops sell them: fibres, range of the first's share in %, how often.
@@ -75,6 +75,7 @@ class Swatch:
     scatter: dict[str, Floats]  # fibre -> S in m2/kg
     colour: Floats  # K of dye and pigment in m2/kg of cloth
     weight: float  # kg/m2, one layer
+    cover: float  # share of the surface under yarn; below 1 the backing is seen through the holes
     intimate: bool  # fibres spun into one yarn; otherwise plied or knitted side by side
     shine: float
 
@@ -144,7 +145,8 @@ def drawn_swatch(rng: np.random.Generator, *, spread: Spread) -> Swatch:
         regain={n: FIBRE_MATERIALS[n].regain for n in shares},
         scatter={n: _scatter(n, rng) for n in shares},
         colour=drawn_colour(rng),
-        weight=float(np.exp(rng.normal(np.log(0.19), 0.45))),
+        weight=float(np.clip(np.exp(rng.normal(np.log(0.16), 0.6)), 0.02, 0.6)),
+        cover=float(rng.uniform(0.15, 0.95)) if rng.random() < 0.25 else 1.0,
         intimate=bool(rng.random() < 0.6),
         shine=float(rng.uniform(0.002, 0.03)),
     )
@@ -155,7 +157,7 @@ def drawn_backing(rng: np.random.Generator, *, spread: Spread) -> Floats:
     kind = rng.random()
     if kind < 0.3:
         return np.full_like(INNER_NM, rng.uniform(0.85, 0.98))
-    if kind < 0.7:
+    if kind < 0.88:
         return np.full_like(INNER_NM, rng.uniform(0.02, 0.30)) * (INNER_NM / 1300.0) ** rng.normal(0.0, 0.3)
     belt = _absorption(OTHER_MATERIALS[str(rng.choice(["pvc", "rubber"]))], rng, spread=spread, warming_k=0.0)
     scatter = scatter_per_mass(
@@ -171,7 +173,8 @@ def reflectance(swatch: Swatch, rng: np.random.Generator, *, spread: Spread, hum
         spot = rng.dirichlet(spot * (400.0 if swatch.intimate else 120.0))
     backing = drawn_backing(rng, spread=spread)
     # As often as not a cloth is folded until nothing shines through.
-    weight = swatch.weight * float(rng.choice([1, 2, 4, 8], p=[0.35, 0.25, 0.3, 0.1]))
+    layers = float(rng.choice([1, 2, 4, 8], p=[0.35, 0.25, 0.3, 0.1]))
+    weight = swatch.weight * layers
     parts: list[tuple[float, Floats, Floats]] = []
     for share, name in zip(spot, swatch.shares, strict=True):
         # Sorption isotherm, near linear from 20 to 80 % humidity.
@@ -185,4 +188,6 @@ def reflectance(swatch: Swatch, rng: np.random.Generator, *, spread: Spread, hum
         inner = np.zeros_like(INNER_NM)
         for share, k, s in parts:
             inner += share * layer_reflectance(k + swatch.colour, s, weight=weight, backing=backing)
+    cover = 1.0 - (1.0 - swatch.cover) ** layers
+    inner = cover * inner + (1.0 - cover) * backing
     return with_surface(inner, shine=swatch.shine * float(np.exp(rng.normal(0.0, 0.3))))
