@@ -1,10 +1,11 @@
 """Typical garments: how large, how heavy, how bulky, when worn. What simulated parcels are made of.
 
 Masses and grams per square metre follow Ecobalyse's textile products (MTES-MCT, MIT / Etalab 2.0: T-shirt
-170 g at 200 g/m2, jeans 450 g at 250, pullover 500 g, coat 950 g at 450, socks 43 g); spreads, and the kinds it
-lacks (fleece, down jacket, cap, gloves, scarf), follow single weighed items of DarkaMaul/fluffy-octo-train
+170 g at 200 g/m2, jeans 450 g at 250, pullover 500 g, coat 950 g at 450, socks 43 g); spreads, and the kinds
+it lacks (fleece, down jacket, cap, gloves, scarf), follow single weighed items of DarkaMaul/fluffy-octo-train
 (Apache-2.0). Bulk densities start from Ecobalyse's end-of-life volumes (T-shirt 94 g/l, jeans 112, pullover
-49, coat 63), drawn towards their mean: those are volumes of single pieces, a parcel's fill each other's hollows.
+49, coat 63), drawn towards their mean: those are volumes of single pieces; in a parcel they fill each other's
+hollows.
 """
 
 from dataclasses import dataclass
@@ -76,8 +77,8 @@ def draw_pieces(rng: Generator, *, season: str) -> list[Piece]:
     """Garments of one parcel: drawn by season until a mass drawn log-uniformly in 0.5-25 kg is reached."""
     share = np.array([g.share_summer if season == "summer" else g.share_winter for g in GARMENTS])
     share = share / share.sum()
+    target = float(np.exp(rng.uniform(np.log(LIGHTEST_GRAMS), np.log(HEAVIEST_GRAMS))))
     while True:
-        target = float(np.exp(rng.uniform(np.log(LIGHTEST_GRAMS), np.log(HEAVIEST_GRAMS))))
         pieces = _fill(rng, target, share)
         if LIGHTEST_GRAMS <= sum(piece.grams for piece in pieces) <= HEAVIEST_GRAMS:
             return pieces

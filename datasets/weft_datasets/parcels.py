@@ -14,7 +14,7 @@ from numpy.random import Generator
 
 from weft_datasets.garments import SEASONS, Piece, draw_pieces
 from weft_datasets.render import bags, boxes
-from weft_datasets.render.clothes import drop_pile
+from weft_datasets.render.clothes import FRAY_MM, drop_pile
 from weft_datasets.render.mesh import Mesh, Skin, sheet
 
 Wrap = Literal["bag", "box", "loose"]
@@ -67,7 +67,9 @@ def _heap(rng: Generator, parcel: Parcel) -> list[Mesh]:
     scale = (parcel.litres / found) ** (1 / 3)
     half = pile.half_mm * scale
     mesh = sheet(
-        pile.heights * scale, (half, half), Skin(pile.materials, pile.owner, (-half, -half), (half, half))
+        pile.heights * scale,
+        (half, half),
+        Skin(pile.materials, pile.owner, (-half, -half), (half, half), FRAY_MM),
     )
     above = mesh.vertices[mesh.faces, 2].max(axis=1) > 0
     return [replace(mesh, faces=mesh.faces[above])]

@@ -178,7 +178,7 @@ def _mark_truth(camera: Camera, laid: _Laid | None, owner: NDArray[np.int32]) ->
     x, y = corners.T
     area = 0.5 * abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))) * finer**2
     if (
-        np.count_nonzero(owner == laid.mesh) < 1.25 * area
+        np.count_nonzero(owner == laid.mesh) < 1.84 * area
     ):  # the sheet with its margin is 1.9 times the square
         return None
     return label.mm_per_pixel(corners)

@@ -173,7 +173,9 @@ def open_bag(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     uv = np.stack(np.meshgrid(angle * (wide + deep) / 4, along * tall), axis=2)
     half = (wide * 0.49, deep * 0.49)
     heights, owner, materials = clothes.fill_top(rng, half, swell_mm=swell * side, season=season)
-    top = sheet(heights + 0.95 * tall, half, Skin(materials, owner, (-half[0], -half[1]), half))
+    top = sheet(
+        heights + 0.95 * tall, half, Skin(materials, owner, (-half[0], -half[1]), half, clothes.FRAY_MM)
+    )
     x, y = (top.vertices[:, k] / half[k] for k in (0, 1))
     within = np.abs(x) ** power + np.abs(y) ** power < 1.0  # the sheet is a rectangle, the bag is rounder
     top = replace(top, faces=top.faces[within[top.faces].all(axis=1)])

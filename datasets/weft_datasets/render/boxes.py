@@ -44,7 +44,7 @@ def open_box(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     half = (wide / 2 - _THICK, deep / 2 - _THICK)
     heights, owner, materials = clothes.fill_top(rng, half, swell_mm=swell * deep, season=season)
     heights = np.maximum(heights, -0.2 * tall) + tall * _FILLED
-    top = sheet(heights, half, Skin(materials, owner, (-half[0], -half[1]), half))
+    top = sheet(heights, half, Skin(materials, owner, (-half[0], -half[1]), half, clothes.FRAY_MM))
     meshes = [*sides, top]
     for number, (along, across) in enumerate(((wide, deep), (deep, wide), (wide, deep), (deep, wide))):
         reach = float(deep / 2 if number % 2 == 0 else min(deep, wide) / 2) * 0.95

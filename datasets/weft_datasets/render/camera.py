@@ -58,16 +58,16 @@ def choose_view(rng: Generator, stand: Stand, *, size_px: int) -> Camera:
     """A view in which the subject fills 20-80 % of the frame.
 
     The share is drawn first and evenly, the distance follows from it: apparent size says nothing about true
-    size, except that people stand 0.8-2.5 m away and hold the phone at 0.65-2.4 m, where that can be had.
+    size, except that people keep 0.5-2.5 m away and the phone 0.55-2.4 m up, where that can be had.
     """
     best: tuple[float, Camera] | None = None
     for _ in range(24):
         share = float(rng.uniform(0.27, 0.78))
-        film = float(np.exp(rng.uniform(np.log(24), np.log(58))))
+        film = float(np.exp(rng.uniform(np.log(24), np.log(65))))
         camera = _aim(rng, stand, share, film, size_px)
         distance = float(np.linalg.norm(camera.place - stand.points.mean(axis=0)))
         height = float(camera.place[2])
-        off = max(800 - distance, distance - 2500, 0) + max(650 - height, height - 2400, 0)
+        off = max(500 - distance, distance - 2500, 0) + max(550 - height, height - 2400, 0)
         if best is None or off < best[0]:
             best = (off, camera)
         if off == 0:

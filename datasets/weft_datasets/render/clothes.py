@@ -12,6 +12,7 @@ from weft_datasets.render import noise
 from weft_datasets.render.material import Material, cloth
 
 Floats = NDArray[np.float32]
+FRAY_MM = 3.0  # how much the borders of pieces wander; hides the grid they are drawn on
 MEAN_SWELL = 0.58  # mean height of `fill_top` over its swell at the middle
 
 

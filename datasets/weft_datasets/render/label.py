@@ -1,7 +1,5 @@
 """The printed QR label: a flat sheet with its quiet zone, of exactly known size."""
 
-import math
-
 import numpy as np
 import segno
 from numpy.typing import NDArray
@@ -45,6 +43,8 @@ def corners_px(camera: Camera, centre: NDArray[np.float32], axes: NDArray[np.flo
 
 
 def mm_per_pixel(corners: NDArray[np.float32]) -> float:
-    """Scale at the label: its side over the mean of its four sides in the picture, 1/px in mm."""
-    sides = np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1)
-    return SIDE_MM / math.fsum(float(side) for side in sides) * 4
+    """Scale in the label's plane along the direction that its tilt does not shorten, as in `weft.marks`."""
+    across = (corners[1] - corners[0] + corners[2] - corners[3]) / 2
+    down = (corners[3] - corners[0] + corners[2] - corners[1]) / 2
+    longest = np.linalg.svd(np.stack([across, down], axis=1), compute_uv=False)[0]
+    return SIDE_MM / float(longest)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from weft_datasets.render import noise
 from weft_datasets.render.material import Material
 
 Floats = NDArray[np.float32]
@@ -18,12 +19,17 @@ class Skin:
     chart: NDArray[np.int16] | None = None  # (rows, columns) index into `materials`, spread over the uv range
     low: tuple[float, float] = (0.0, 0.0)  # uv of the chart's corner
     high: tuple[float, float] = (1.0, 1.0)
+    fray_mm: float = 0.0  # borders on the chart wander by about this much
 
     def index(self, uv: Floats) -> NDArray[np.int16]:
         """Index into `materials` at uv (n, 2) -> (n,)."""
         if self.chart is None:
             return np.zeros(len(uv), np.int16)
         rows, columns = self.chart.shape
+        if self.fray_mm:
+            u, v = uv[:, 0] * 0.9, uv[:, 1] * 0.9
+            fray = [noise.read(noise.cloud(), u, v), noise.read(noise.cloud(), v + 77, u)]
+            uv = uv + np.float32(self.fray_mm) * np.stack(fray, axis=1)
         place = (uv - np.float32(self.low)) / (np.float32(self.high) - np.float32(self.low))
         column = np.clip((place[:, 0] * columns).astype(np.int32), 0, columns - 1)
         row = np.clip((place[:, 1] * rows).astype(np.int32), 0, rows - 1)

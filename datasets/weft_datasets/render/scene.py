@@ -51,49 +51,49 @@ def render(scene: Scene, camera: Camera, *, finer: int) -> Picture:
     shown = (hits.face >= 0) & (hits.near * far > 1)  # nearer than ground and wall
     owner = np.where(shown, owner_of[hits.face], -1).astype(np.int32)
 
-    light = np.empty((len(rays), len(scene.bands)), np.float32)
-    bare, here = np.flatnonzero(owner < 0), np.flatnonzero(owner >= 0)
-    points = fine.place + rays[bare] * far[bare, None]
-    light[bare] = _bare_light(scene, camera, (finer, bare), (points, rays[bare], on_wall[bare]))
-    light[here] = _covered_light(
-        scene, rays[here], owner[here], faces[hits.face[here]], hits.weight[here], near
-    )
-    light = light.reshape(fine.height, fine.width, -1)
-    # Adding slices is ten times faster here than a mean over two short axes.
-    total = sum(light[i::finer, j::finer] for i in range(finer) for j in range(finer))
-    return Picture(np.asarray(total / finer**2, np.float32), owner.reshape(fine.height, fine.width))
+    # Ground and wall: colour at every sample, the slowly varying light once a pixel.
+    coarse = camera.rays()
+    coarse_far, coarse_wall = scene.room.strike(camera.place, coarse)
+    backdrop = _bare_illumination(scene, camera.place + coarse * coarse_far[:, None], coarse, coarse_wall)
+    middle = np.repeat(coarse_wall.reshape(camera.height, -1), finer, axis=0).repeat(finer, axis=1).ravel()
+    bare, edge = ~shown & (on_wall == middle), np.flatnonzero(~shown & (on_wall != middle))
+    here = np.flatnonzero(bare)
+    samples = np.zeros((len(rays), len(scene.bands)), np.float32)
+    samples[here] = _bare_albedo(scene, fine.place + rays[here] * far[here, None], on_wall[here])
+    share = _summed(bare[:, None].astype(np.float32), fine, finer)
+    light = _summed(samples, fine, finer) * backdrop.diffuse + share * backdrop.mirrored
+
+    # Everything else in full.
+    samples[here] = 0
+    if edge.size:
+        points = fine.place + rays[edge] * far[edge, None]
+        found = _bare_illumination(scene, points, rays[edge], on_wall[edge])
+        samples[edge] = _bare_albedo(scene, points, on_wall[edge]) * found.diffuse + found.mirrored
+    here = np.flatnonzero(shown)
+    seen = (faces[hits.face[here]], hits.weight[here])
+    samples[here] = _covered_light(scene, rays[here], owner[here], seen, near)
+    light = (light + _summed(samples, fine, finer)) / finer**2
+    return Picture(light.reshape(camera.height, camera.width, -1), owner.reshape(fine.height, fine.width))
 
 
-def _bare_light(
-    scene: Scene,
-    camera: Camera,
-    samples: tuple[int, NDArray[np.intp]],
-    seen: tuple[Floats, Floats, NDArray[np.bool_]],
-) -> Floats:
-    """Light from ground and wall, (n, C); what varies slowly is worked out once a pixel.
+def _summed(samples: Floats, fine: Camera, finer: int) -> Floats:
+    """Samples (H finer * W finer, C) added up over each pixel, (H*W, C)."""
+    grid = samples.reshape(fine.height, fine.width, -1)
+    # Adding slices is ten times faster here than a sum over two short axes.
+    total = grid[::finer, ::finer].copy()
+    for i in range(finer):
+        for j in range(finer):
+            if i or j:
+                total += grid[i::finer, j::finer]
+    return total.reshape(-1, grid.shape[2])
 
-    Args:
-        samples: How many a side of a pixel, and which of them (n,).
-        seen: Their points (n, 3), rays (n, 3), and whether they show the wall (n,).
-    """
-    points, rays, on_wall = seen
+
+def _bare_albedo(scene: Scene, points: Floats, on_wall: NDArray[np.bool_]) -> Floats:
     albedo = np.empty((len(points), len(scene.bands)), np.float32)
     wall, ground = np.flatnonzero(on_wall), np.flatnonzero(~on_wall)
     albedo[ground] = scene.room.ground_albedo(points[ground], scene.bands)
     albedo[wall] = scene.room.wall_albedo(points[wall], scene.bands)
-
-    coarse = camera.rays()
-    far, coarse_wall = scene.room.strike(camera.place, coarse)
-    found = _bare_illumination(scene, camera.place + coarse * far[:, None], coarse, coarse_wall)
-    finer, which = samples
-    row, column = np.divmod(which, camera.width * finer)
-    pixel = row // finer * camera.width + column // finer
-    light = albedo * found.diffuse[pixel] + found.mirrored[pixel]
-    edge = np.flatnonzero(on_wall != coarse_wall[pixel])  # the pixel's middle shows the other one
-    if edge.size:
-        exact = _bare_illumination(scene, points[edge], rays[edge], on_wall[edge])
-        light[edge] = albedo[edge] * exact.diffuse + exact.mirrored
-    return light
+    return albedo
 
 
 def _bare_illumination(
@@ -109,11 +109,11 @@ def _covered_light(
     scene: Scene,
     rays: Floats,
     owner: NDArray[np.int32],
-    corner: NDArray[np.int32],
-    weight: Floats,
+    seen: tuple[NDArray[np.int32], Floats],
     near: Floats,
 ) -> Floats:
-    """Light from the meshes: n samples, each in a triangle with corners (n, 3) and screen weights (n, 3)."""
+    """Light from the meshes at n samples; `seen`: corners of their triangles, screen weights, each (n, 3)."""
+    corner, weight = seen
     weight = weight * near[corner]  # weights on the screen -> weights on the triangle
     weight /= weight.sum(axis=1, keepdims=True)
     columns = [
