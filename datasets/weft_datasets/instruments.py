@@ -1,6 +1,9 @@
-"""What an instrument does to a reflectance: its grid, resolution, axis error, stray light, baseline and noise.
+"""What an instrument does to a reflectance: grid, resolution, axis error, stray light, baseline and noise.
 
-Presets are kinds of instruments, not makers' models; each scan draws its unit's errors from the preset's spread.
+Presets are kinds of instruments, not makers' models; each unit draws its errors from its preset's spread.
+Measured on real scans, as noise and instrument effects only: the handheld's noise (0.00015 of full scale in
+the middle, 4 and 6 times that at its ends), its fixed ripple, the step near its detector's cut-off at
+1660 nm, and that a plastics instrument adds a smooth baseline some 150 nm wide.
 """
 
 from dataclasses import dataclass
@@ -123,7 +126,7 @@ def blurred(reflectance: Floats, *, resolution_nm: float) -> Floats:
 
 
 def noise_shape(preset: Preset, wavelength_nm: Floats) -> Floats:
-    """Standard deviation of reflectance, shape (L,): lowest in the middle, rising to both ends of the detector."""
+    """Standard deviation of reflectance, shape (L,): rising to both ends of the detector."""
     inside = np.clip(wavelength_nm, preset.start_nm, preset.stop_nm)
     blue = np.exp(-(inside - preset.start_nm) / preset.edge_nm)
     red = np.exp((inside - preset.stop_nm) / preset.edge_nm)
@@ -146,7 +149,7 @@ def response(unit: Unit, wavelength_nm: Floats, rng: np.random.Generator) -> Flo
 def measured(
     reflectance: Floats, unit: Unit, wavelength_nm: Floats, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Absorbance that `unit` would report at `wavelength_nm`, shape (L,), of a reflectance over `INNER_NM`."""
+    """Absorbance that `unit` reports at `wavelength_nm`, shape (L,), of a reflectance over `INNER_NM`."""
     middle = 0.5 * (unit.preset.start_nm + unit.preset.stop_nm)
     true_nm = wavelength_nm + unit.shift_nm + unit.stretch * (wavelength_nm - middle)
     seen = np.interp(true_nm, INNER_NM, blurred(reflectance, resolution_nm=unit.resolution_nm))

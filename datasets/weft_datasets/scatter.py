@@ -1,4 +1,4 @@
-"""Light in a fabric: Kubelka-Munk with scatter per mass, finite layers over a backing, and the surface's own shine.
+"""Light in cloth: Kubelka-Munk with scatter per mass, finite layers over a backing, the surface's own shine.
 
 Arrays are over wavelength, shape (L,), in nm; K and S in m2/kg, basis weight in kg/m2.
 """
@@ -17,12 +17,12 @@ def absorption_per_mass(coefficient_per_mm: Floats, *, density: float) -> Floats
 
 
 def scatter_per_mass(wavelength_nm: Floats, *, level: float, slope: float) -> Floats:
-    """S. Fibres of 10-30 um scatter almost alike at all wavelengths (slope 0-0.6), delustring TiO2 does not (1-2)."""
+    """S. Fibres of 10-30 um scatter alike at all wavelengths (slope 0-0.6), TiO2 does not (1-2)."""
     return level * (wavelength_nm / REFERENCE_NM) ** -slope
 
 
 def layer_reflectance(absorption: Floats, scatter: Floats, *, weight: float, backing: Floats) -> Floats:
-    """Reflectance of a layer of basis weight `weight` over `backing`; thin layers let the backing shine through."""
+    """Reflectance of a layer over `backing`, which shines through a thin one."""
     ratio = 1.0 + absorption / scatter  # a of Kubelka and Munk
     root = np.sqrt(np.maximum(ratio * ratio - 1.0, 1e-12))  # b
     # coth(x) is 1 to fifteen digits from x = 17 on; clipping keeps sinh and cosh finite.
@@ -31,5 +31,5 @@ def layer_reflectance(absorption: Floats, scatter: Floats, *, weight: float, bac
 
 
 def with_surface(reflectance: Floats, *, shine: float) -> Floats:
-    """Add light that came back from the outer surface without entering the fibre, `shine` of all that falls in."""
+    """Add light that the outer surface sent back without letting it in, `shine` of all that falls on it."""
     return shine + (1.0 - shine) * reflectance

@@ -1,6 +1,7 @@
-"""Labelled spectra without an instrument: published absorption bands, light scatter, moisture, dye, and an instrument's errors.
+"""Labelled spectra without an instrument: published bands, scatter, moisture, dye, instrument errors.
 
-The same seed gives the same bytes. Real scans were used in two ways only: see `SIMULATOR_VERSION`.
+The same seed gives the same bytes. `absorption` says what was looked at while the bands were written,
+`instruments` what was measured on real scans; no measured spectrum was copied or fitted.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A contact sheet of simulated spectra: each fibre's on several instruments, with its table's bands marked."""
+"""A contact sheet of simulated spectra: each fibre's on several instruments, with its bands marked."""
 
 from pathlib import Path
 

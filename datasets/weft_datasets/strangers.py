@@ -1,15 +1,15 @@
 """Simulated things that are no textile fibre: plastics, tiles, nothing at all, and solids that do not exist.
 
-The last kind is for fibres never seen: random bands where C-H, N-H and O-H may absorb, kept only if unlike every fibre.
+The last are for fibres never seen: random bands where C-H, N-H and O-H may absorb, unlike every fibre.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from weft_datasets.absorption import (
     FIBRE_MATERIALS,
-    OTHER_MATERIALS,
     Floats,
     Material,
     Spread,
@@ -18,6 +18,7 @@ from weft_datasets.absorption import (
     material,
 )
 from weft_datasets.instruments import INNER_NM
+from weft_datasets.plastics import OTHER_MATERIALS
 from weft_datasets.scatter import absorption_per_mass, layer_reflectance, scatter_per_mass, with_surface
 from weft_datasets.swatches import drawn_colour
 
@@ -32,9 +33,7 @@ PLASTICS: dict[str, float] = {
     "silicone": 0.08,
 }
 KINDS: dict[str, float] = {"plastic": 0.55, "invented": 0.25, "flat": 0.14, "nothing": 0.06}
-ALIKE = (
-    0.85  # correlation of absorption slopes, 1100-1700 nm, above which an invented solid is taken for a fibre
-)
+ALIKE = 0.85  # correlation of absorption slopes above which an invented solid is taken for a fibre
 _TRIES = 20
 _INSIDE = (INNER_NM >= 1100.0) & (INNER_NM <= 1700.0)
 
@@ -101,15 +100,17 @@ def drawn_stranger(rng: np.random.Generator, *, spread: Spread) -> Stranger:
     )
 
 
+@functools.cache
+def _known_slopes() -> tuple[Floats, ...]:
+    solids = FIBRE_MATERIALS.values()
+    return tuple(slopes(absorption_per_mass(coefficient(m, INNER_NM), density=m.density)) for m in solids)
+
+
 def _unlike_any_fibre(rng: np.random.Generator) -> Floats:
-    known = [
-        slopes(absorption_per_mass(coefficient(m, INNER_NM), density=m.density))
-        for m in FIBRE_MATERIALS.values()
-    ]
     for _ in range(_TRIES):
         rows = invented(rng)
         found = absorption_per_mass(coefficient(rows, INNER_NM), density=rows.density)
-        if max(float(np.mean(slopes(found) * k)) for k in known) < ALIKE:
+        if max(float(np.mean(slopes(found) * k)) for k in _known_slopes()) < ALIKE:
             return found
     return found  # twenty in a row alike: does not happen, and one odd label would not matter
 

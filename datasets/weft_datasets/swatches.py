@@ -1,6 +1,6 @@
-"""Simulated garments: what they are made of, how they were spun, dyed and finished, and how light leaves them.
+"""Simulated garments: what they are made of, how spun, dyed and finished, and how light leaves them.
 
-A swatch is drawn once a subject; `reflectance` draws how one scan of it was taken (layers, backing, moisture, place).
+A swatch is drawn once a subject; `reflectance` draws how one scan was taken: layers, backing, place.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import numpy as np
 
 from weft_datasets.absorption import (
     FIBRE_MATERIALS,
-    OTHER_MATERIALS,
     WATER,
     Floats,
     Material,
@@ -18,11 +17,12 @@ from weft_datasets.absorption import (
     drawn,
 )
 from weft_datasets.instruments import INNER_NM
+from weft_datasets.plastics import OTHER_MATERIALS
 from weft_datasets.scatter import absorption_per_mass, layer_reflectance, scatter_per_mass, with_surface
 
 Shares = dict[str, float]
 
-# How often a pure fibre is drawn. Flatter than the market, where cotton and polyester are 80 %: rare fibres must be learnt.
+# How often a pure fibre is drawn: flatter than the market, of which cotton and polyester are 80 %.
 PURE: Shares = {
     "cotton": 16.0,
     "polyester": 16.0,
@@ -101,7 +101,7 @@ def drawn_shares(rng: np.random.Generator) -> Shares:
 
 
 def drawn_colour(rng: np.random.Generator) -> Floats:
-    """K of dyes in m2/kg: visible bands whose tails reach past 900 nm, and carbon black, flat over the whole range."""
+    """K of dyes in m2/kg: visible bands whose tails reach past 900 nm, and carbon black, nearly flat."""
     colour = np.zeros_like(INNER_NM)
     for _ in range(int(rng.integers(0, 4))):
         centre = rng.uniform(400.0, 720.0)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft_datasets.absorption import FIBRE_MATERIALS, OTHER_MATERIALS, Spread, coefficient, drawn
+from weft_datasets.absorption import FIBRE_MATERIALS, Spread, coefficient, drawn
 from weft_datasets.instruments import FLOOR, INNER_NM, PRESETS, blurred, drawn_unit, grid_of, measured
 from weft_datasets.manifest import Manifest, read_manifest
+from weft_datasets.plastics import OTHER_MATERIALS
 from weft_datasets.scatter import layer_reflectance
 from weft_datasets.simulate_spectra import FIBRES, SIMULATOR_VERSION, write_spectra
 from weft_datasets.spectra_sheet import write_sheet
