@@ -11,8 +11,10 @@ from weft_training.track import Version, tracking
 from weft_training.worst import worst_cases
 
 
-def record_run(run: Run, bundle: Path, *, runs: Path, captures: Captures | None = None) -> Version:
+def record_run(run: Run, bundle: Path, *, runs: Path, captures: Captures | None = None) -> Version | None:
     """Write `report/` into the run, record everything in MLflow and register the bundle as challenger.
+
+    None where the recipe wants no tracking (`track: null`); the report is written all the same.
 
     Args:
         runs: Folder of runs, where the default database lies.
@@ -23,9 +25,11 @@ def record_run(run: Run, bundle: Path, *, runs: Path, captures: Captures | None 
     recipe = run.recipe
     captures = load_captures(recipe) if captures is None else captures
     pictures = report_run(run, captures)
-    facts = run.facts()
+    settings, facts = recipe.track, run.facts()
+    if settings is None:
+        return None
     with tracking(
-        uri=recipe.track.uri, folder=runs, experiment=recipe.track.experiment, name=run.folder.name
+        uri=settings.uri, folder=runs, experiment=settings.experiment, name=run.folder.name
     ) as track:
         track.recipe((run.folder / "recipe.yaml").read_text(), recipe.model_dump(mode="json"))
         track.facts(**{name: str(value) for name, value in facts.items()})
@@ -42,7 +46,7 @@ def record_run(run: Run, bundle: Path, *, runs: Path, captures: Captures | None 
         for name in ("split.parquet", "predictions.parquet"):
             track.file(run.folder / name)
         track.file(run.folder / "report" / "report.html", "report")
-        return track.register(bundle, recipe.track.register_as or recipe.export.name)
+        return track.register(bundle, settings.register_as or recipe.export.name)
 
 
 def report_run(run: Run, captures: Captures) -> dict[str, bytes]:

@@ -26,10 +26,9 @@ def train_run(recipe: Recipe, *, runs: Path, resume: str | None, last: str) -> s
         return None
     report = export_run(run, run.folder / "bundle.onnx")
     version = record_run(run, report.path, runs=runs)
-    return (
-        f"{report.path}: {_headline(run.metrics())}\n"
-        f"{run.folder / 'report' / 'report.html'}: registered as {version.name} {version.version}"
-    )
+    registered = "" if version is None else f", registered as {version.name} {version.version}"
+    page = run.folder / "report" / "report.html"
+    return f"{report.path}: {_headline(run.metrics())}{registered}\nreport: {page}"
 
 
 def _take_up(recipe: Recipe, runs: Path, resume: str | None, last: str) -> Run:
