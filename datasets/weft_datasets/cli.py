@@ -116,13 +116,17 @@ def simulate() -> None:
 @click.option("--size-px", type=click.IntRange(64, 4096), default=320, show_default=True)
 @click.option("--bands", default="red,green,blue", show_default=True, help="Order of the bands, by comma.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
-def parcels(out: Path, *, bands: str, **options: Any) -> None:
+@click.option("--sheet", type=FILE, help="Also write a contact sheet, PNG or JPEG.")
+def parcels(out: Path, *, bands: str, sheet: Path | None, **options: Any) -> None:
     """Photos of packed parcels, weighed, with a printed QR label of known size."""
+    from weft_datasets.contact_sheet import write_contact_sheet
     from weft_datasets.simulate_parcels import write_parcels
 
     names = tuple(band.strip() for band in bands.split(",") if band.strip())
     try:
         manifest = write_parcels(out, bands=names, **options)
+        if sheet is not None:
+            write_contact_sheet(manifest, sheet)
     except (WeftError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     _made(manifest, out)

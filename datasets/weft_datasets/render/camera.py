@@ -1,6 +1,6 @@
 """A phone held by a person: where it stands, how it looks, what it sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -90,7 +90,6 @@ def _aim(rng: Generator, stand: Stand, share: float, film: float, size_px: int) 
     )
     axes = _look(-toward, roll)
     distance = float(np.linalg.norm(high - low)) * 1.4 * focal / (share * min(width, height))
-    shift = rng.uniform(-0.42, 0.42, 2) * (1 - share)
     for _ in range(3):
         place = target + toward * distance
         camera = Camera(place.astype(np.float32), axes, focal, width, height)
@@ -98,12 +97,24 @@ def _aim(rng: Generator, stand: Stand, share: float, film: float, size_px: int) 
         extent = pixel.max(axis=0) - pixel.min(axis=0)
         filled = float(np.max(extent / [width, height]))
         distance *= float(np.clip(filled / share, 0.5, 2.0))
-    # Turning the camera, not moving it, so that the subject leaves the middle.
-    yaw, pitch = np.arctan(shift * [width, height] / focal)
-    forward = axes[2] - np.tan(yaw) * axes[0] - np.tan(pitch) * axes[1]
-    axes = _look(forward / np.linalg.norm(forward), roll)
-    place = target + toward * distance
-    return Camera(place.astype(np.float32), axes, focal, width, height)
+    camera = Camera((target + toward * distance).astype(np.float32), axes, focal, width, height)
+    return _turned_aside(camera, stand.points, rng.uniform(-0.42, 0.42, 2) * (1 - share), roll)
+
+
+def _turned_aside(camera: Camera, points: Floats, shift: NDArray[np.float64], roll: float) -> Camera:
+    """Turned, not moved, so that the subject leaves the middle by `shift` of the frame but not the frame."""
+    size = np.array([camera.width, camera.height])
+    turned = camera
+    for _ in range(4):
+        aside = shift * size / camera.focal_px
+        forward = camera.axes[2] - aside[0] * camera.axes[0] - aside[1] * camera.axes[1]
+        axes = _look(forward / np.linalg.norm(forward), roll)
+        turned = replace(camera, axes=axes)
+        pixel, _ = turned.project(points)
+        if (pixel.min(axis=0) >= 0.01 * size).all() and (pixel.max(axis=0) <= 0.99 * size).all():
+            break
+        shift = shift / 2
+    return turned
 
 
 def _look(forward: NDArray[np.float64], roll: float) -> Floats:
