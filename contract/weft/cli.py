@@ -66,8 +66,9 @@ class Verbs(click.Group):
         points = _found()
         names = self.list_commands(ctx)
         absent = {name: extra for name in names for extra in points[name].extras if missing(extra)}
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, ABOUT.get(name, "")) for name in names if name not in absent])
+        if rows := [(name, ABOUT.get(name, "")) for name in names if name not in absent]:
+            with formatter.section("Verbs"):
+                formatter.write_dl(rows)
         for extra in dict.fromkeys(absent.values()):
             verbs = ", ".join(name for name, needed in absent.items() if needed == extra)
             formatter.write_paragraph()

@@ -17,7 +17,7 @@ MEASURE_PX: Final = 256
 
 DARK_BELOW: Final = 48.0  # mean luminance, 0..255
 BLURRED_ABOVE: Final = 0.45  # share of the gradient that a further blur leaves, 0..1
-FLAT_BELOW: Final = 0.5  # mean gradient in levels: a lens cap, a finger, a wall
+FLAT_BELOW: Final = 0.0025  # mean gradient over mean luminance: a lens cap, a finger, a wall
 SMALL_LONGEST_PX: Final = 160
 SMALL_SHORTEST_PX: Final = 64
 _BLUR_PX: Final = 9
@@ -51,7 +51,7 @@ def blur(grey: NDArray[np.float32]) -> float:
             continue
         fine = np.abs(np.diff(lines, axis=0))
         total = float(fine.sum())
-        if total / fine.size < FLAT_BELOW:
+        if total <= FLAT_BELOW * float(lines.sum()):
             return 1.0
         lost = np.maximum(0, fine - np.abs(np.diff(_box_mean(lines), axis=0)))
         kept = max(kept, 1 - float(lost.sum()) / total)
