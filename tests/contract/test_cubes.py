@@ -242,6 +242,27 @@ def test_a_cube_that_cannot_be_read_right_is_refused(data: bytes, kind: type[Sca
         read_scan("cube.zip", data)
 
 
+def test_a_few_hot_and_dead_pixels_do_not_spoil_a_cube() -> None:
+    values = R.copy()
+    values[1, 1, 3], values[2, 2, 4] = 400, -5
+
+    cube = cube_of(pair(values))
+
+    assert cube.warnings == ()
+    assert np.isfinite(cube.absorbance).all()
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"), [(0.001, "almost no light"), (9, "times as bright as the white")]
+)
+def test_references_that_do_not_belong_to_the_cube_are_warned_of(factor: float, words: str) -> None:
+    counts = (DARK + factor * R * (WHITE - DARK)).round()
+
+    cube = cube_of(with_references(**{"c.raw": body(counts, "<u2")}))
+
+    assert any(words in warning for warning in cube.warnings), cube.warnings
+
+
 def test_pixels_without_numbers_are_left_out_and_counted() -> None:
     values = R.copy()
     values[2, 3, 7] = np.nan

@@ -22,7 +22,7 @@ HEADER = (
     "wavelength units = nm\n"
     "wavelength = {" + ",".join(str(900 + place) for place in range(100)) + "}\n"
 )
-SECONDS = 4  # of a busy machine; none takes one second here
+SECONDS = 10  # of a busy machine; none takes one second here
 MEGABYTES = 400
 
 

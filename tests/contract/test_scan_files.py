@@ -136,6 +136,13 @@ def test_a_nirscan_row_without_a_number_is_named() -> None:
         read(table("{nm:f},{a:f},1,1", head=NIRSCAN_HEAD) + "1700,-nan(ind),1,0\n")
 
 
+def test_a_table_under_the_ending_of_a_cube_is_still_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "spectrum.dat"
+    path.write_text(table(head="nm absorbance\n", row="{nm} {a}"))
+
+    assert isinstance(read_scan_path(path), Scan)
+
+
 @pytest.mark.real_data
 def test_every_real_nirscan_export_equals_the_table_of_its_source() -> None:
     if not SPECTRA.is_dir():

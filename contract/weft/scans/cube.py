@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from weft.errors import BrokenScanError, QuantityError, ReferenceNeededError
 from weft.foreground import features, foreground_mask
+from weft.limits import SPECTRUM_POINTS_MIN
 from weft.scans.envi_header import Header, good_bands, wavelengths
 from weft.scans.words import quantity_in
 from weft.spectra import Cube, Quantity, check_quantity, fraction_to_absorbance, to_absorbance
@@ -17,6 +18,8 @@ Floats32 = NDArray[np.float32]
 
 _BLOCK_BYTES: Final = 8_000_000
 _IN_MEMORY: Final = 256_000_000  # larger cubes of absorbance live in a nameless temporary file
+_DARK: Final = 0.005
+_BRIGHT: Final = 1.5
 _SAMPLE_PIXELS: Final = 2000
 _ABSORBANCE_RANGE: Final = (-3.0, 10.0)
 
@@ -44,16 +47,18 @@ def build_cube(
     nm, doubts = wavelengths(header, unit=unit)
     bands = np.argsort(nm)
     bands = bands[good_bands(header)[bands]]  # the file's bands in ascending wavelength, bad ones left out
-    if len(bands) < 8:
+    if len(bands) < SPECTRUM_POINTS_MIN:
         raise BrokenScanError(
-            f"{header.name}: {len(bands)} usable bands, at least 8 are needed; check its bbl"
+            f"{header.name}: {len(bands)} usable bands, at least {SPECTRUM_POINTS_MIN} are needed; "
+            "check its bbl"
         )
     sample = _sample(header, values, bands)
     reading = _reading(header, sample, levels, quantity=quantity)
     doubts += reading.warnings
-    # Whole-cube plausibility is decided on the sample, with the same rules as for one scan.
     if reading.levels is None:
-        doubts += to_absorbance(sample * reading.scale, reading.quantity, nm=nm[bands]).warnings
+        # As for one scan, but a hundredth at either end may be dead or hot pixels.
+        usual = np.clip(sample, *np.percentile(sample, (1, 99))) * reading.scale
+        doubts += to_absorbance(usual, reading.quantity, nm=nm[bands]).warnings
     height, width = header.lines, header.samples
     absorbance = _room((height, width, len(bands)))
     brightness = np.zeros((height, width), np.float32)
@@ -76,6 +81,8 @@ def build_cube(
     if lost:
         doubts += (f"{lost} of {valid.size} pixels hold no numbers and were left out",)
     mask = foreground_mask(brightness, contrast, valid)
+    if reading.levels is not None:
+        doubts += _light_doubts(brightness[mask])
     instrument = header.fields.get("sensor type", "")[:80]
     return Cube(
         wavelength_nm=nm[bands],
@@ -85,6 +92,16 @@ def build_cube(
         instrument=None if instrument.lower() in ("", "unknown") else instrument,
         warnings=doubts,
     )
+
+
+def _light_doubts(brightness: Floats32) -> tuple[str, ...]:
+    """Doubts about a calibrated foreground, from the mean reflectance of its pixels."""
+    median = float(np.median(brightness))
+    if median < _DARK:
+        return ("almost no light comes back from the foreground; check the lamp and the references",)
+    if median > _BRIGHT:
+        return (f"the foreground is {median:.1f} times as bright as the white reference; record it anew",)
+    return ()
 
 
 def _sample(header: Header, values: NDArray[Any], bands: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -45,6 +45,7 @@ _NO_DATA: Final = (
     ".pdf",
     ".md",
 )
+_NO_CUBE: Final = (*_NO_DATA, ".zip", ".jdx", ".dx", ".jcamp")
 _KINDS: Final = ("cube", "white", "dark")
 _REFERENCE: Final = re.compile(r"(white|dark)", re.I)
 _REFERENCE_LINES: Final = 256
@@ -167,14 +168,23 @@ def _data_of(header: str, files: Files) -> str | None:
     return next(iter(others.values())) if len(others) == 1 else None
 
 
+def header_beside(path: Path) -> Path | None:
+    """The header of a cube named by its data file, or the header itself; None for anything else."""
+    if path.suffix.lower() == ".hdr":
+        return path
+    if path.suffix.lower() in _NO_CUBE:
+        return None
+    names = (path.with_name(path.name + ending) for ending in (".hdr", ".HDR"))
+    return next(
+        (found for found in (*names, path.with_suffix(".hdr"), path.with_suffix(".HDR")) if found.is_file()),
+        None,
+    )
+
+
 def _beside(path: Path) -> Source:
     """A header's data, or a data file's header, in the same folder."""
-    with_header = [path] if path.suffix.lower() == ".hdr" else [
-        path.with_name(path.name + ".hdr"), path.with_suffix(".hdr"),
-        path.with_name(path.name + ".HDR"), path.with_suffix(".HDR"),
-    ]  # fmt: skip
-    found = next((candidate for candidate in with_header if candidate.is_file()), None)
-    if found is None:
+    found = header_beside(path)
+    if found is None or not found.is_file():
         raise UnsupportedScanError(f"{path.name}: no ENVI header beside it; name a .hdr file")
     header = parse_header(found.name, _head(found))
     if path.suffix.lower() != ".hdr":
@@ -195,9 +205,7 @@ def _beside(path: Path) -> Source:
 
 def _reference(name: str, path: Path, like: Header) -> Source:
     """A reference with its own header, or bare data laid out as the cube's, of any number of lines."""
-    if path.suffix.lower() == ".hdr":
-        return _beside(path)
-    if path.with_suffix(".hdr").is_file() or path.with_name(path.name + ".hdr").is_file():
+    if header_beside(path) is not None:
         return _beside(path)
     return _bare(name, path, like)
 

@@ -1,20 +1,17 @@
 """One door for every scan file. The kind is told by the content, never by the name alone."""
 
 from pathlib import Path
-from typing import Final
 
 from weft.errors import BrokenScanError, ScanTooLargeError, UnsupportedScanError
 from weft.limits import SCAN_FILE_BYTES
 from weft.scans.archive import is_zip
 from weft.scans.columns import read_columns
-from weft.scans.envi import read_envi_path, read_envi_zip
+from weft.scans.envi import header_beside, read_envi_path, read_envi_zip
 from weft.scans.envi_header import is_envi_header
 from weft.scans.jcampdx import is_jcampdx, read_jcampdx
 from weft.scans.nirscan import is_nirscan, read_nirscan
 from weft.scans.text import decode_text
 from weft.spectra import Cube, Scan
-
-_CUBE_SUFFIXES: Final = (".hdr", ".dat", ".raw", ".img", ".bil", ".bip", ".bsq", ".bin", ".hyspex")
 
 
 def read_scan(
@@ -77,7 +74,7 @@ def read_scan_path(
 ) -> Scan | Cube:
     """Read a scan from disk: as `read_scan`, and an ENVI header with its data beside it, memory-mapped."""
     try:
-        if path.suffix.lower() in _CUBE_SUFFIXES:
+        if header_beside(path) is not None:
             return read_envi_path(path, unit=unit, quantity=quantity, white=white, dark=dark)
         parts = [None if file is None else _bytes(file) for file in (path, white, dark)]
     except OSError as error:
