@@ -220,7 +220,18 @@ def _counts(manifest: Manifest) -> dict[str, str]:
     if manifest.has_composition:
         by_label = subjects_by_label(frame)
         counts["composition"] = some([f"{name} {number}" for name, number in by_label.items()], most=12)
-    for column in ("klass", "view", "mark", "instrument", "quantity", "session", "site", "split"):
+    for column in (
+        "klass",
+        "view",
+        "mark",
+        "season",
+        "wrap",
+        "instrument",
+        "quantity",
+        "session",
+        "site",
+        "split",
+    ):
         if column in frame and frame[column].notna().any():
             values = frame[column].value_counts().sort_index()
             counts[column] = some([f"{name} {number}" for name, number in values.items()], most=12)

@@ -162,6 +162,32 @@ def test_a_semicolon_table_with_decimal_commas_is_read(tmp_path: Path) -> None:
     assert frame["absorbance"].iloc[0][0] == pytest.approx(-np.log10(0.2))
 
 
+def test_numbers_with_a_decimal_comma_in_a_table_of_photos(photos: Path) -> None:
+    table(photos, "subject;path;kilograms;mark_mm", "a;img/0.jpg;0,2445;25", "b;img/1.jpg;1,250;25,5")
+
+    frame = read(photos).frame
+
+    assert frame["grams"].tolist() == [244.5, 1250.0]
+    assert frame["mark_mm"].tolist() == [25.0, 25.5]
+
+
+def test_a_comma_that_may_part_thousands_is_refused(photos: Path) -> None:
+    table(photos, "subject,path,grams", 'a,img/0.jpg,"1,250"')
+
+    with pytest.raises(ManifestError, match="'1,250' is no number"):
+        read(photos)
+
+
+def test_everything_that_is_wrong_with_the_headings_is_said_at_once(photos: Path) -> None:
+    table(photos, "Item ID,image,kg", "a,img/0.jpg,1")
+
+    with pytest.raises(ManifestError) as refused:
+        read(photos)
+
+    for said in ('--column "subject=Item ID"', "--column path=image", "--column kilograms=kg"):
+        assert said in str(refused.value)
+
+
 def test_a_parquet_with_lists_is_read(tmp_path: Path) -> None:
     nm = np.linspace(2500.0, 900.0, 17)
     pd.DataFrame(
@@ -256,7 +282,7 @@ def test_scan_files_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
     ("heads", "row", "words"),
     [
         ("garment_id,path,grams", "a,img/0.jpg,1", "no column 'subject'.*say --column subject=garment_id"),
-        ("path,grams", "img/0.jpg,1", "no column 'subject'.*add a column 'subject'"),
+        ("path,grams", "img/0.jpg,1", "no column 'subject'.*add one that names the physical thing"),
         (
             "subject,path,coton_pct",
             "a,img/0.jpg,100",

@@ -4,6 +4,7 @@
 """
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from weft.errors import ManifestError, ScanError
 from weft.scans import read_scan_path
 from weft.spectra import QUANTITIES, Cube, Scan, make_scan
 from weft_datasets.columns import CLOSED, TYPES, some, truth_columns
-from weft_datasets.importers.headings import Headings, Unit, subject_hint, understand
+from weft_datasets.importers.headings import Headings, Unit, understand
 from weft_datasets.manifest import Manifest, make_manifest
 
 PHOTO_SUFFIXES: Final = frozenset(
@@ -45,15 +46,10 @@ def read(source: Path, said: Said | None = None) -> Manifest:
     """
     said = said or Said()
     table = find_table(source)
-    given = _read_table(table)
+    given, decimal = _read_table(table)
     headings = understand(given.columns, given=said.columns, axis=said.axis)
-    if "subject" not in headings.rename.values():
-        raise ManifestError(
-            f"{table.name} has no column 'subject', so its captures cannot be split by physical thing; "
-            f"{subject_hint(given.columns)}"
-        )
     remarks = list(headings.remarks)
-    rows = _typed(given, headings, table.name)
+    rows = _typed(given, headings, decimal)
     rows = _truth(rows, remarks)
     rows = _marks(rows, remarks)
     rows = _contents(rows, given, headings, _Where(table.parent, said.axis, said.quantity))
@@ -86,13 +82,15 @@ def find_table(source: Path) -> Path:
     return chosen[0]
 
 
-def _read_table(table: Path) -> pd.DataFrame:
+def _read_table(table: Path) -> tuple[pd.DataFrame, str]:
+    """The table and its decimal mark."""
+    decimal = "."
     try:
         if table.suffix.lower() == ".parquet":
             given = pd.read_parquet(table)
             given.columns = [str(column) for column in given.columns]
         else:
-            given = _read_text(table)
+            given, decimal = _read_text(table)
     except (pa.ArrowException, pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, OSError) as error:
         raise ManifestError(f"{table.name} cannot be read as a table: {str(error).strip()}") from error
     except UnicodeDecodeError as error:
@@ -101,10 +99,10 @@ def _read_table(table: Path) -> pd.DataFrame:
         ) from error
     if given.empty:
         raise ManifestError(f"{table.name} has no rows")
-    return given
+    return given, decimal
 
 
-def _read_text(table: Path) -> pd.DataFrame:
+def _read_text(table: Path) -> tuple[pd.DataFrame, str]:
     """Comma, semicolon or tab; a decimal comma where fields are not parted by commas.
 
     Everything that is not a number in the manifest stays text: subject 007 is not 7.
@@ -117,16 +115,20 @@ def _read_text(table: Path) -> pd.DataFrame:
     twice = sorted({name for name in headings if headings.count(name) > 1})
     if twice:
         raise ManifestError(f"{table.name} has more than one column called {some(twice)}; name each once")
-    decimal = "," if mark != "," and second.count(",") > second.count(".") else "."
+    fields = next(csv.reader([second], delimiter=mark), [])
+    decimal = (
+        "," if mark != "," and any(re.fullmatch(r"-?\d+,\d+", field.strip()) for field in fields) else "."
+    )
     text = {name: str for name in headings if not _is_number(name)}
-    return pd.read_csv(table, sep=mark, decimal=decimal, dtype=text, encoding="utf-8-sig", low_memory=False)
+    given = pd.read_csv(table, sep=mark, decimal=decimal, dtype=text, encoding="utf-8-sig", low_memory=False)
+    return given, decimal
 
 
 def _is_number(name: str) -> bool:
     return name.strip()[:1].isdigit()
 
 
-def _typed(given: pd.DataFrame, headings: Headings, table: str) -> pd.DataFrame:
+def _typed(given: pd.DataFrame, headings: Headings, decimal: str) -> pd.DataFrame:
     """Known columns under Weft's names, text trimmed and numbers checked; then the table's own."""
     rows: dict[str, pd.Series] = {}
     for heading, column in headings.rename.items():
@@ -135,7 +137,7 @@ def _typed(given: pd.DataFrame, headings: Headings, table: str) -> pd.DataFrame:
         if column in ("values", "wavenumber_cm1") or pa.types.is_list(kind):
             rows[column] = values
         elif pa.types.is_floating(kind):
-            rows[column] = _numbers(values, heading, table)
+            rows[column] = _numbers(values, heading, decimal)
         elif pa.types.is_boolean(kind):
             rows[column] = values.astype(str).str.strip().str.casefold().isin(("true", "1", "yes"))
         else:
@@ -153,15 +155,17 @@ def _text(values: pd.Series, *, fold: bool) -> pd.Series:
     return cleaned.where(cleaned != "", pd.NA).astype(object)
 
 
-def _numbers(values: pd.Series, heading: str, table: str) -> pd.Series:
+def _numbers(values: pd.Series, heading: str, decimal: str) -> pd.Series:
     text = values.astype("string").str.strip()
-    plain = text.str.replace(r"(?<=\d),(?=\d{1,2}$)", ".", regex=True)  # 12,5 in a column read as text
+    # "12,5" can only be a decimal comma; "1,250" may be a thousand, unless the table writes decimals so.
+    comma = "," if decimal == "," else r"(?<=\d),(?=\d{1,2}$)"
+    plain = text.str.replace(comma, ".", regex=True)
     numbers = pd.to_numeric(plain.replace("", pd.NA), errors="coerce")
     wrong = numbers.isna() & text.notna() & ~text.str.casefold().isin(FORGOTTEN)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise ManifestError(
-            f"{table}: column '{heading}', row {row + 1}: '{text.iloc[row]}' is no number "
+            f"column '{heading}', row {row + 1}: '{text.iloc[row]}' is no number "
             f"({int(wrong.sum())} such rows); write the number alone, the unit belongs to the heading"
         )
     return numbers.astype(np.float64)

@@ -56,7 +56,7 @@ def understand(headings: Iterable[str], *, given: Mapping[str, str], axis: Unit 
         axis: Unit of the headings that are numbers, as the user said with `--axis`.
 
     Raises:
-        ManifestError: A heading is nearly one of ours, two mean the same, or the spectral unit is unclear.
+        ManifestError: No subject, a heading that is nearly one of ours, two that mean the same, an unclear unit.
     """
     names = [str(heading) for heading in headings]
     rename = _said(names, given)
@@ -73,6 +73,8 @@ def understand(headings: Iterable[str], *, given: Mapping[str, str], axis: Unit 
             own.append(name)
         else:
             rename[name] = column
+    if "subject" not in rename.values():
+        complaints.insert(0, _subject_hint(names))
     if complaints:
         raise ManifestError("; ".join(complaints[:5]))
     _refuse_doubles(rename)
@@ -93,12 +95,17 @@ def flat(heading: str) -> str:
     )
 
 
-def subject_hint(headings: Iterable[str]) -> str:
-    """Which heading might name the physical thing, for the message that there is no `subject`."""
+def _subject_hint(headings: Iterable[str]) -> str:
     likely = [heading for heading in headings if SUBJECT_LIKE.search(flat(heading))]
+    told = "the table has no column 'subject', so its captures cannot be split by physical thing; "
     if not likely:
-        return "add a column 'subject' that names the physical thing in each row"
-    return f"if '{likely[0]}' names the physical thing, say --column subject={likely[0]}"
+        return told + "add one that names the physical thing in each row"
+    said = f"subject={likely[0]}"
+    return told + f"if '{likely[0]}' names it, say --column {_quoted(said)}"
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if " " in text else text
 
 
 def _said(names: list[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -162,9 +169,10 @@ def _share(heading: str, stem: str, *, strict: bool) -> tuple[str | None, str | 
 
 
 def _nearly(heading: str, column: str) -> str:
+    said = _quoted(f"{column}={heading}")
     return (
-        f"column '{heading}' is not read by Weft; did you mean '{column}'? Say --column {column}={heading} "
-        f"or rename it; to keep it as a column of your own put 'x_' in front of it"
+        f"column '{heading}' is not read by Weft; did you mean '{column}'? Say --column {said} or rename it "
+        f"(with 'x_' in front it is kept as your own)"
     )
 
 
