@@ -56,7 +56,7 @@ def understand(headings: Iterable[str], *, given: Mapping[str, str], axis: Unit 
         axis: Unit of the headings that are numbers, as the user said with `--axis`.
 
     Raises:
-        ManifestError: No subject, a heading that is nearly one of ours, two that mean the same, an unclear unit.
+        ManifestError: No subject, a heading nearly one of ours, two that mean the same, an unclear unit.
     """
     names = [str(heading) for heading in headings]
     rename = _said(names, given)
