@@ -1,6 +1,7 @@
 """A scan in, fibre shares out: /v1/compositions."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import numpy as np
@@ -8,7 +9,8 @@ from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm.interfaces import ORMOption
 
 from weft.errors import BrokenScanError
 from weft.identifier import Composition
@@ -24,7 +26,7 @@ from weft_serving.problems import (
     field_faults,
     problem_responses,
 )
-from weft_serving.service import BundleName, Service, TheService, name_of
+from weft_serving.service import BundleName, Service, TheService, is_id, name_of
 from weft_serving.tables import CompositionRow
 from weft_serving.uploads import Form, Upload, media_type, read_body, read_form
 
@@ -117,7 +119,7 @@ _FORM_DOC: Final[dict[str, Any]] = {
         "file": _FILE_DOC
         | {"description": "NIRscan CSV, two-column text, JCAMP-DX, or ENVI header and data as a zip"},
         "white": _FILE_DOC
-        | {"description": "White reference of a cube of raw counts: a zip, or data laid out like the cube"},
+        | {"description": "White reference of raw counts: a zip, or data laid out like the cube"},
         "dark": _FILE_DOC | {"description": "Dark reference, likewise"},
         "unit": {
             "type": "string",
@@ -174,7 +176,7 @@ async def create_composition(request: Request, service: TheService) -> Compositi
 def read_composition(composition_id: str, service: TheService) -> CompositionAnswer:
     """A composition as it was answered."""
     with service.store.reading() as session:
-        return _answer(_found(session.get(CompositionRow, composition_id[:64]), composition_id))
+        return _answer(_find(session, composition_id))
 
 
 @router.get(
@@ -185,8 +187,7 @@ def read_composition(composition_id: str, service: TheService) -> CompositionAns
 def read_map(composition_id: str, service: TheService) -> Response:
     """Where which fibre lies in a cube, as PNG; the answer's `map.legend` names the colours."""
     with service.store.reading() as session:
-        row = session.get(CompositionRow, composition_id[:64], options=[undefer(CompositionRow.map_png)])
-        png = _found(row, composition_id).map_png
+        png = _find(session, composition_id, options=[undefer(CompositionRow.map_png)]).map_png
     if png is None:
         raise NotFoundError("this composition has no map; only a cube's has one")
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
@@ -196,7 +197,7 @@ def read_map(composition_id: str, service: TheService) -> Response:
 def read_stored_spectrum(composition_id: str, service: TheService) -> SpectrumAnswer:
     """The spectrum behind a composition, for drawing: a scan file is read here, not by the client."""
     with service.store.reading() as session:
-        row = _found(session.get(CompositionRow, composition_id[:64]), composition_id)
+        row = _find(session, composition_id)
     return SpectrumAnswer(
         wavelength_nm=np.round(np.frombuffer(row.wavelength_nm, "<f4").astype(float), 3).tolist(),
         absorbance=np.round(np.frombuffer(row.absorbance, "<f4").astype(float), 6).tolist(),
@@ -254,7 +255,7 @@ def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
         shares=[share.model_dump(mode="json") for share in answer.shares],
         unknown=answer.unknown,
         warnings=answer.warnings,
-        instrument=(mean.instrument or "")[:200] or None,
+        instrument=(mean.instrument or "").replace("\0", "")[:200] or None,
         wavelength_nm=mean.wavelength_nm.astype("<f4").tobytes(),
         absorbance=mean.absorbance.astype("<f4").tobytes(),
         map_png=png,
@@ -319,7 +320,8 @@ def _answer(row: CompositionRow) -> CompositionAnswer:
     )
 
 
-def _found(row: CompositionRow | None, composition_id: str) -> CompositionRow:
+def _find(session: Session, composition_id: str, *, options: Sequence[ORMOption] = ()) -> CompositionRow:
+    row = session.get(CompositionRow, composition_id, options=options) if is_id(composition_id) else None
     if row is None:
         raise NotFoundError(
             f"there is no composition {composition_id[:64]!r}; use the `id` of an answer of this server"

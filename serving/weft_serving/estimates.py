@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import Request
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy.orm import Session
 
 from weft.errors import WrongPhotosError
 from weft.limits import PHOTO_BYTES, PHOTOS_PER_ESTIMATE
@@ -26,7 +27,7 @@ from weft_serving.problems import (
     field_faults,
     problem_responses,
 )
-from weft_serving.service import BundleName, Service, TheService, name_of
+from weft_serving.service import BundleName, Service, TheService, is_id, name_of
 from weft_serving.tables import EstimateRow, WeighingRow, now
 from weft_serving.uploads import Form, media_type, read_body, read_form
 
@@ -169,7 +170,7 @@ async def add_photo(estimate_id: str, request: Request, service: TheService) -> 
     """
     service.pool.check_room()
     form = await read_form(
-        request, files={"photos": 1, "photo": 1}, fields=frozenset(), file_bytes=PHOTO_BYTES
+        request, files={"photos": 1, "photo": 1, "file": 1}, fields=frozenset(), file_bytes=PHOTO_BYTES
     )
     photos = [upload.data for uploads in form.files.values() for upload in uploads]
     if len(photos) != 1:
@@ -183,7 +184,7 @@ async def add_photo(estimate_id: str, request: Request, service: TheService) -> 
 def read_estimate(estimate_id: str, service: TheService) -> EstimateAnswer:
     """An estimate as it stands, with the scale's word where it was weighed."""
     with service.store.reading() as session:
-        return _answer(_found(session.get(EstimateRow, estimate_id[:64]), estimate_id))
+        return _answer(_find(session, estimate_id))
 
 
 @router.post(
@@ -242,7 +243,7 @@ def _create(service: Service, photos: Sequence[bytes], circumstances: Circumstan
 def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
     with service.recent.turn(estimate_id):
         with service.store.reading() as session:
-            row = _found(session.get(EstimateRow, estimate_id[:64]), estimate_id)
+            row = _find(session, estimate_id)
         count = len(row.photos)
         if count >= PHOTOS_PER_ESTIMATE:
             raise WrongPhotosError(
@@ -276,7 +277,7 @@ def _prepare_kept(service: Service, row: EstimateRow, hint: MarkHint | None) -> 
 
 def _weigh(service: Service, estimate_id: str, weighing: Weighing) -> EstimateAnswer:
     with service.store.writing() as session:
-        row = _found(session.get(EstimateRow, estimate_id[:64]), estimate_id)
+        row = _find(session, estimate_id)
         row.weighings.append(WeighingRow(grams=weighing.grams, weighed_at=now()))
         row.updated_at = now()
         session.flush()
@@ -331,7 +332,8 @@ def _answer(row: EstimateRow) -> EstimateAnswer:
     )
 
 
-def _found(row: EstimateRow | None, estimate_id: str) -> EstimateRow:
+def _find(session: Session, estimate_id: str) -> EstimateRow:
+    row = session.get(EstimateRow, estimate_id) if is_id(estimate_id) else None
     if row is None:
         raise NotFoundError(
             f"there is no estimate {estimate_id[:64]!r}; use the `id` of an answer of this server"

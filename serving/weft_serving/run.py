@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,8 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
             ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
             timeout_graceful_shutdown=10,
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # the usual way to stop it
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
 

@@ -50,6 +50,11 @@ class BundleName(BaseModel):
     trained_on: Literal["real", "simulated"]
 
 
+def is_id(text: str) -> bool:
+    """Whether it can be an id of ours; asked before a database, which may choke on odd characters."""
+    return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
+
+
 def name_of(bundle: Bundle) -> BundleName:
     card = bundle.card
     return BundleName(name=card.name, version=card.version, sha256=bundle.sha256, trained_on=card.trained_on)

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +41,7 @@ def server(tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path: Path) ->
     yield Server(process, lines)
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+        process.communicate(timeout=20)
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -77,8 +76,11 @@ def test_it_answers_soon_prints_lines_that_work_and_stops_when_told(
 
     assert answers[0]["grams"] > 0
     assert sum(share["share"] for share in answers[1]["shares"]) == pytest.approx(1, abs=1e-3)
-    server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(timeout=20) in (0, -signal.SIGTERM)
+    server.process.send_signal(signal.SIGINT)
+    _, told = server.process.communicate(timeout=20)
+    assert server.process.returncode == 0
+    assert "Traceback" not in told
+    assert "Aborted" not in told
 
 
 def test_hostile_connections_do_not_stop_it(server: Server, jpeg: Any) -> None:
@@ -188,8 +190,11 @@ def test_the_service_loads_without_anything_of_training() -> None:
     assert made.stdout.strip() == "[] 1"
 
 
-def test_it_is_ready_within_two_seconds(server: Server) -> None:
-    # the fixture has started it once, so files are in the cache; a busy test machine gets some grace
-    started = time.perf_counter()
-    assert get(f"{server.base}/healthz") == {"status": "ok"}
-    assert time.perf_counter() - started < 2
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process's CPU time from /proc")
+def test_it_is_ready_after_little_work(server: Server) -> None:
+    # CPU time, not the clock, which tells more about a busy machine; 1.4 s were measured
+    assert get(f"{server.base}/readyz") == {"status": "ok"}
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    assert seconds < 4

@@ -47,6 +47,17 @@ def test_an_estimate_lives_through_a_restart_on_either_database(
     assert again.get("/readyz").json() == {"status": "ok"}
 
 
+@pytest.mark.parametrize("name", ["%00", "nothing", "..%2F..%2Fx", "é" * 300, "A" * 32, "0" * 32])
+def test_an_id_that_is_none_is_a_404_on_either_database(
+    start: Callable[..., TestClient], database_url: str, name: str
+) -> None:
+    client = start(database_url=database_url)
+
+    assert client.get(f"/v1/estimates/{name}").status_code == 404
+    assert client.get(f"/v1/compositions/{name}").status_code == 404
+    assert client.get(f"/v1/compositions/{name}/map").status_code == 404
+
+
 def test_several_processes_may_start_on_an_empty_database_at_once(database_url: str) -> None:
     code = (
         f"from weft_serving.store import open_store; s = open_store({database_url!r}); s.check(); s.close()"
