@@ -25,7 +25,7 @@ Sources
     [K] J. S. Church, J. A. O'Neill, A. L. Woodhead, Appl. Spectrosc. 52 (1998) 1039: wool/polyester blends.
     [E] M. Miyazawa, M. Sonoyama, J. Near Infrared Spectrosc. 6 (1998) A253: amide bands of proteins.
     [P] W. Camacho, S. Karlsson, Polym. Eng. Sci. 41 (2001) 1626: recycled PE, PP, PS, ABS, nylon.
-    [H] K. F. Palmer, D. Williams, J. Opt. Soc. Am. 64 (1974) 1107; L. Kou, D. Labrie, P. Chylek, Appl. Opt. 32
+    [H] K. F. Palmer, D. Williams, J. Opt. Soc. Am. 64 (1974) 1107; L. Kou et al., Appl. Opt. 32
         (1993) 3531: water.
 """
 

@@ -40,7 +40,7 @@ def write_sheet(manifest: Manifest, path: Path, *, each: int = 6) -> None:
                 axes.axvline(centre, color=_PALE, linewidth=0.4, zorder=0)
         axes.set_title(name, fontsize=10)
         axes.set_xlim(*SHOWN_NM)
-        axes.set_ylim(-0.4, 0.8)
+        axes.set_ylim(-0.15, 0.45)
         axes.tick_params(labelsize=7)
     figure.supxlabel("wavelength, nm (grey: bands of the table)", fontsize=9)
     figure.supylabel("absorbance, less its mean up to 1650 nm", fontsize=9)
