@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.errors import BrokenScanError, QuantityError, ScanTooLargeError, UnsupportedScanError
+from weft.errors import BrokenScanError, QuantityError, ScanError, ScanTooLargeError, UnsupportedScanError
 from weft.scans import read_scan, read_scan_path
 from weft.spectra import Scan
 
@@ -129,6 +129,13 @@ def test_a_nirscan_export_says_all_itself() -> None:
 
     assert (scan.quantity, scan.instrument) == ("absorbance", "NIRscan Nano")
     np.testing.assert_allclose(scan.absorbance, A, atol=1e-5)
+
+
+def test_a_header_only_like_a_nirscans_is_read_as_columns() -> None:
+    scan = read(table(head="Wavelength (nm),Sample's absorbance\n"))
+
+    assert scan.instrument is None
+    np.testing.assert_allclose(scan.absorbance, A, atol=1e-4)
 
 
 def test_a_nirscan_row_without_a_number_is_named() -> None:
@@ -299,8 +306,10 @@ def test_jcamp_transmittance_as_a_fraction_is_read() -> None:
         ),
         (jcamp_file(SMOOTH, [(0, "A000%9999999999")]), BrokenScanError, "NPOINTS|finite"),
         (jcamp_file(SMOOTH, [(0, "A000s99999999999")]), ScanTooLargeError, "more than 10000 points"),
-        (jcamp_file(SMOOTH, [(0, "A000&12")]), BrokenScanError, "no packed row"),
-        (jcamp_file(SMOOTH, [(0, "T12A1")]), BrokenScanError, "no packed row"),
+        (jcamp_file(SMOOTH, [(0, "A000&12")]), BrokenScanError, "no row of a spectrum"),
+        (jcamp_file(SMOOTH, [(0, "A000+.B")]), BrokenScanError, "no row of a spectrum"),
+        (jcamp_file(SMOOTH, [(0, "A000S" + "9" * 400)]), BrokenScanError, "no row of a spectrum"),
+        (jcamp_file(SMOOTH, [(0, "T12A1")]), BrokenScanError, "no row of a spectrum"),
         (jcamp_file(SMOOTH, [(0, "A00J"), (1, "A05J")]), BrokenScanError, "should begin at 101, not 105"),
         (jcamp_file(SMOOTH, []), BrokenScanError, "no XYDATA"),
         ("##TITLE=x\n##JCAMP-DX=5\n##NTUPLES=MASS\n##END=\n", UnsupportedScanError, "holds NTUPLES"),
@@ -324,3 +333,47 @@ def test_a_path_is_read_like_its_content(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedScanError, match=r"missing.csv: cannot be read .No such file"):
         read_scan_path(tmp_path / "missing.csv")
+
+
+PIECES = (
+    b"nan",
+    b"inf",
+    b"-",
+    b"1e999",
+    b"{",
+    b"=",
+    b"9" * 20,
+    b"\0",
+    b"\xff",
+    b",",
+    b"##",
+    b"%",
+    b"\n",
+    b"s99",
+    b"?",
+)
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        table(head="nm,absorbance\n"),
+        table("{nm:f},{a:f},1,1", head=NIRSCAN_HEAD),
+        jcamp_file(SMOOTH, packed(SMOOTH)),
+        jcamp_file(SMOOTH, packed(SMOOTH, dup=False, dif=False)),
+    ],
+    ids=["columns", "nirscan", "difference form", "squeezed form"],
+)
+def test_a_damaged_file_is_read_or_refused_with_one_of_our_errors(whole: str) -> None:
+    random = np.random.default_rng(11)
+    for _ in range(150):
+        damaged = bytearray(whole.encode())
+        for _ in range(random.integers(1, 5)):
+            at = random.integers(len(damaged))
+            damaged[at : at + random.integers(0, 20)] = PIECES[random.integers(len(PIECES))]
+        try:
+            scan = read(bytes(damaged))
+        except ScanError:
+            continue
+        assert np.isfinite(scan.absorbance).all()
+        assert (np.diff(scan.wavelength_nm) > 0).all()

@@ -142,12 +142,16 @@ def _free_row(name: str, line: str) -> list[float]:
     while at < len(line):
         token = _AFFN.match(line, at)
         if token is None:
-            raise BrokenScanError(f"{name}: {line[:40]!r} is no row of numbers; export it again")
+            raise _no_row(name, line)
         at = token.end()
         row.append(float("nan") if token[1] == "?" else float(token[1]))
         if len(row) > 2 * SPECTRUM_POINTS:
             raise _too_many(name)
     return row
+
+
+def _no_row(name: str, line: str) -> BrokenScanError:
+    return BrokenScanError(f"{name}: {line[:40]!r} is no row of a spectrum; export it again")
 
 
 def _too_many(name: str) -> ScanTooLargeError:
@@ -163,7 +167,10 @@ def _ordinates(name: str, data: list[str]) -> list[float]:
         if plain:
             row, is_difference = _free_row(name, line)[1:], False
         else:
-            row, is_difference = _unpack(name, line, room=SPECTRUM_POINTS + 1)
+            try:
+                row, is_difference = _unpack(name, line, room=SPECTRUM_POINTS + 1)
+            except (ValueError, OverflowError):  # a lone sign or point, a repeat count beyond all numbers
+                raise _no_row(name, line) from None
         if was_difference and row:
             if abs(row[0] - values[-1]) > 1e-6 * max(abs(values[-1]), 1):
                 raise BrokenScanError(
@@ -185,11 +192,10 @@ def _unpack(name: str, line: str, *, room: int) -> tuple[list[float], bool]:
     row: list[float] = []
     step = 0.0
     difference = False
-    broken = BrokenScanError(f"{name}: {line[:40]!r} is no packed row of a spectrum; export it again")
     while at < len(line):
         token = _PACKED.match(line, at)
         if token is None or token.end() == at or (token[1] in "+-" and not token[2]):
-            raise broken
+            raise _no_row(name, line)
         at = token.end()
         lead, digits = token[1], token[2]
         if lead in _DUP and row:
@@ -202,7 +208,7 @@ def _unpack(name: str, line: str, *, room: int) -> tuple[list[float], bool]:
             difference, step = True, float(_DIF[lead] + digits)
             row.append(row[-1] + step)
         elif lead in _DUP or lead in _DIF:
-            raise broken
+            raise _no_row(name, line)
         else:
             difference = False
             row.append(float("nan") if digits == "?" else float(_SQZ.get(lead, lead) + digits))

@@ -13,12 +13,15 @@ _HEADER_LINES: Final = 80
 
 
 def is_nirscan(text: str) -> bool:
-    return any(_is_header(line) for _, line in itertools.islice(lines(text[:20_000]), _HEADER_LINES))
+    return any(_titles(line) for _, line in itertools.islice(lines(text[:20_000]), _HEADER_LINES))
 
 
-def _is_header(line: str) -> bool:
-    low = line.lower()
-    return low.startswith("wavelength") and "absorbance" in low and ("reference" in low or "sample" in low)
+def _titles(line: str) -> list[str]:
+    """The column titles where the line holds them, else nothing."""
+    words = [word.strip().lower() for word in line[:1000].split(",")]
+    starts = (("absorbance",), ("reference", "sample"))
+    found = all(any(word.startswith(start) for word in words) for start in starts)
+    return words if found and words[0].startswith("wavelength") else []
 
 
 def read_nirscan(name: str, text: str) -> Scan:
@@ -33,8 +36,7 @@ def read_nirscan(name: str, text: str) -> Scan:
     columns: list[str] = []
     for number, line in lines(text):
         if not columns:
-            if _is_header(line):
-                columns = [word.strip().lower() for word in line.split(",")]
+            columns = _titles(line)
             continue
         if not line.strip(" ,"):
             continue
