@@ -132,7 +132,7 @@ class Observe:
             self._note(scope, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _template(scope)
+        route = _template(scope) or ("files" if 0 < status < 400 else "unmatched")
         method = str(scope.get("method", "WS"))
         method = method if method in _METHODS or method == "WS" else "OTHER"
         self._metrics.requests.labels(route, method, str(status)).inc()
@@ -165,10 +165,10 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex[:16]
 
 
-def _template(scope: MutableMapping[str, Any]) -> str:
+def _template(scope: MutableMapping[str, Any]) -> str | None:
     """`/v1/estimates/{id}`, never the path itself: ids would make endless series."""
     path = getattr(scope.get("route"), "path", None)
-    return path if isinstance(path, str) else "unmatched"
+    return path if isinstance(path, str) else None
 
 
 def _log_fault(request_id: str, error: Exception) -> None:
