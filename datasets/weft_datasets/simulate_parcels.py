@@ -126,11 +126,12 @@ def _set_up(
     points = np.concatenate([mesh.vertices[np.unique(mesh.faces)] for mesh in meshes])
     radius = float(np.linalg.norm(points[:, :2], axis=1).max())
     room = Room.draw(rng, radius=radius)
-    stand = Stand(points[:: max(len(points) // 1500, 1)], room.facing, float(np.deg2rad(65)))
-    laid = None
-    if rng.random() < 0.88:
+    laid, edge = None, None
+    if rng.random() < 0.86:
         laid = _lay_label(rng, meshes, points, room.facing)
+        edge = label.outline() @ laid.axes.T + laid.centre
         meshes = [*meshes, label.label_mesh(code).moved(turn=laid.axes, by=laid.centre)]
+    stand = Stand(points[:: max(len(points) // 1500, 1)], room.facing, float(np.deg2rad(65)), edge)
     meshes = [*meshes, *clutter.scatter(rng, radius=radius)]
     return Scene.lit(meshes, room, Light.draw(rng, bands), bands), laid, stand
 
@@ -142,7 +143,7 @@ def _lay_label(rng: Generator, meshes: list[Mesh], points: NDArray[np.float32], 
         spot = _level_spot(meshes, points)
         if spot is not None:
             return _Laid(len(meshes), spot + np.float32([0, 0, 1.5]), spin)
-    angle = facing + float(rng.normal(0, 0.6))
+    angle = facing + float(rng.normal(0, 0.5))
     toward = np.float32([np.cos(angle), np.sin(angle)])
     side = np.float32([-np.sin(angle), np.cos(angle)])
     near = np.abs(points[:, :2] @ side) < 70  # only what stands in the label's lane pushes it away

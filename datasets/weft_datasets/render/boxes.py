@@ -13,9 +13,10 @@ _FILLED = 0.97  # how far up the clothes reach, at the rim
 
 def shut_box(rng: Generator, litres: float) -> list[Mesh]:
     """A taped carton of `litres`, sides bulging a little."""
-    wide, deep, tall = _sides(rng, litres)
+    bulge = float(rng.uniform(0, 0.02))
+    wide, deep, tall = _sides(rng, litres, bulge=bulge)
     board = card(rng)
-    meshes = slab((wide, deep, tall), Skin((board,)), cells=14, bulge=float(rng.uniform(0, 0.02)) * wide)
+    meshes = slab((wide, deep, tall), Skin((board,)), cells=14, bulge=bulge * wide)
     tape = plain(_tape(rng), nir=0.6, shine=0.25, polish=40, bump=0.05)
     seam = plain((0.05, 0.035, 0.02), nir=0.2)
     width = float(rng.choice([48.0, 50.0, 66.0, 75.0]))
@@ -34,13 +35,13 @@ def shut_box(rng: Generator, litres: float) -> list[Mesh]:
 
 def open_box(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     """A carton with its four flaps folded out, clothes up to about the rim."""
-    swell = float(rng.uniform(-0.02, 0.14))
-    wide, deep, tall = _sides(rng, litres, swell=swell)
+    swell, bulge = float(rng.uniform(-0.02, 0.14)), float(rng.uniform(0, 0.02))
+    wide, deep, tall = _sides(rng, litres, bulge=bulge, swell=swell)
     board = card(rng)
     inner = Material(
         tuple(0.9 * c for c in board.base), board.accent, "card", 7.0, shine=0.02, bump=0.05, bump_mm=200
     )  # pyright: ignore[reportArgumentType]
-    sides = slab((wide, deep, tall), Skin((board,)), cells=12, bulge=float(rng.uniform(0, 0.02)) * wide)[1:]
+    sides = slab((wide, deep, tall), Skin((board,)), cells=12, bulge=bulge * wide)[1:]
     half = (wide / 2 - _THICK, deep / 2 - _THICK)
     heights, owner, materials = clothes.fill_top(rng, half, swell_mm=swell * deep, season=season)
     heights = np.maximum(heights, -0.2 * tall) + tall * _FILLED
@@ -58,10 +59,19 @@ def open_box(rng: Generator, litres: float, *, season: str) -> list[Mesh]:
     return meshes
 
 
-def _sides(rng: Generator, litres: float, *, swell: float | None = None) -> tuple[float, float, float]:
-    """Width, depth and height in mm; `swell`: open, clothes rising by that share of the depth."""
+def _sides(
+    rng: Generator, litres: float, *, bulge: float, swell: float | None = None
+) -> tuple[float, float, float]:
+    """Width, depth and height in mm of a box that holds `litres`.
+
+    Args:
+        bulge: How far the sides stand out in their middle, in widths.
+        swell: Open, and the clothes rise by that many depths in the middle.
+    """
     deep, tall = float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.45, 1.0))
     filled = 1.0 if swell is None else _FILLED + clothes.MEAN_SWELL * swell * deep / tall
+    faces = 2 + 2 / deep + (2 if swell is None else 1) / tall  # their area over the volume, in widths
+    filled += bulge * faces * (2 / np.pi) ** 2
     side = 100 * (litres / (deep * tall * filled)) ** (1 / 3)
     return side, side * deep, side * tall
 

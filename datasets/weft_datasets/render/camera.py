@@ -52,6 +52,7 @@ class Stand:
     points: Floats  # (n, 3) the subject's surface, mm
     facing: float  # direction (radians) from which people photograph here: away from the wall
     spread: float  # how far to its sides they walk, radians
+    label: Floats | None = None  # (n, 3) what most people also want in the picture
 
 
 def choose_view(rng: Generator, stand: Stand, *, size_px: int) -> Camera:
@@ -97,19 +98,30 @@ def _aim(rng: Generator, stand: Stand, share: float, film: float, size_px: int) 
         extent = pixel.max(axis=0) - pixel.min(axis=0)
         filled = float(np.max(extent / [width, height]))
         distance *= float(np.clip(filled / share, 0.5, 2.0))
+    wanted = stand.points
+    if stand.label is not None and rng.random() < 0.85:
+        wanted = np.concatenate([stand.points, stand.label])
+        pixel, _ = Camera(
+            (target + toward * distance).astype(np.float32), axes, focal, width, height
+        ).project(wanted)
+        filled = float(np.max((pixel.max(axis=0) - pixel.min(axis=0)) / [width, height]))
+        distance *= float(np.clip(filled / 0.9, 1, 1.3))  # a step back
     camera = Camera((target + toward * distance).astype(np.float32), axes, focal, width, height)
-    return _turned_aside(camera, stand.points, rng.uniform(-0.42, 0.42, 2) * (1 - share), roll)
+    return _turned_aside(camera, wanted, rng.uniform(-0.5, 0.5, 2), roll)
 
 
 def _turned_aside(camera: Camera, points: Floats, shift: NDArray[np.float64], roll: float) -> Camera:
-    """Turned, not moved, so that the subject leaves the middle by `shift` of the frame but not the frame."""
+    """Turned, not moved: `points` leave the middle by `shift` of the room they have, but not the frame."""
     size = np.array([camera.width, camera.height])
     turned = camera
     for _ in range(4):
-        aside = shift * size / camera.focal_px
-        forward = camera.axes[2] - aside[0] * camera.axes[0] - aside[1] * camera.axes[1]
-        axes = _look(forward / np.linalg.norm(forward), roll)
-        turned = replace(camera, axes=axes)
+        pixel, _ = camera.project(points)
+        low, high = pixel.min(axis=0), pixel.max(axis=0)
+        aside = (
+            (low + high) / 2 - size / 2 + shift * np.maximum(size - (high - low), 0) * 0.9
+        ) / camera.focal_px
+        forward = camera.axes[2] + aside[0] * camera.axes[0] + aside[1] * camera.axes[1]
+        turned = replace(camera, axes=_look(forward / np.linalg.norm(forward), roll))
         pixel, _ = turned.project(points)
         if (pixel.min(axis=0) >= 0.01 * size).all() and (pixel.max(axis=0) <= 0.99 * size).all():
             break

@@ -37,9 +37,13 @@ def corners_px(camera: Camera, centre: NDArray[np.float32], axes: NDArray[np.flo
         centre: Its middle, mm, (3,).
         axes: Columns are the label's right, up and outward directions, (3, 3).
     """
-    corners = np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], np.float32) * (SIDE_MM / 2)
-    pixel, _ = camera.project(corners @ axes.T + centre)
+    pixel, _ = camera.project(outline() @ axes.T + centre)
     return pixel
+
+
+def outline() -> NDArray[np.float32]:
+    """The QR square's corners on the label, (4, 3) mm: upper left first, clockwise as printed."""
+    return np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], np.float32) * np.float32(SIDE_MM / 2)
 
 
 def mm_per_pixel(corners: NDArray[np.float32]) -> float:
