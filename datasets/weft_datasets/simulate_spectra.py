@@ -17,7 +17,7 @@ from weft_datasets.absorption import Floats, Spread
 from weft_datasets.instruments import PRESETS, Preset, Unit, drawn_unit, grid_of, measured
 from weft_datasets.manifest import Manifest, make_manifest, write_manifest
 
-# Frozen: a change to any band, spread, preset or odds needs a new number, and new figures for what it trained.
+# Frozen: a change to any band, spread, preset or odds needs a new number, and new figures for its models.
 SIMULATOR_VERSION = "1"
 FIBRES = tuple(swatches.PURE)
 STRANGERS = 0.18  # share of subjects that are no textile fibre
