@@ -61,19 +61,24 @@ def rasterise(
     parts = np.searchsorted(np.cumsum(count), np.arange(_CANDIDATES, int(count.sum()), _CANDIDATES))
     for part in np.split(np.arange(index.size), parts):
         if part.size:
-            _draw(hits, index[part], low_px[part], span[part], corner, near[faces], width)
+            _draw(hits, _Boxes(index[part], low_px[part], span[part]), corner, near[faces], width)
     return hits
 
 
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """Bounding boxes of some triangles, in pixels."""
+
+    index: NDArray[np.intp]  # (t,) which triangles
+    low: NDArray[np.int32]  # (t, 2) their first column and row
+    span: NDArray[np.int32]  # (t, 2) how many of each
+
+
 def _draw(
-    hits: Hits,
-    index: NDArray[np.intp],
-    low: NDArray[np.int32],
-    span: NDArray[np.int32],
-    corner: NDArray[np.float32],
-    near: NDArray[np.float32],
-    width: int,
+    hits: Hits, boxes: _Boxes, corner: NDArray[np.float32], near: NDArray[np.float32], width: int
 ) -> None:
+    """Enter triangles into `hits`; `corner` (T, 3, 2) and `near` (T, 3) are those of all of them."""
+    index, low, span = boxes.index, boxes.low, boxes.span
     count = span[:, 0] * span[:, 1]
     which = np.repeat(np.arange(index.size, dtype=np.int32), count)
     local = np.arange(which.size, dtype=np.int32) - np.repeat(np.cumsum(count) - count, count).astype(
