@@ -20,3 +20,105 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(empty_registry: Path, tmp_path: Path) -> Path:
     """A folder of runs of the test's own."""
     return Path(shutil.copytree(empty_registry, tmp_path / "runs"))
+
+
+@pytest.fixture
+def spectra_recipe(tmp_path: Path) -> Path:
+    """A recipe of seconds on 24 made garments of three fibres, two scans each, and four strangers."""
+    import numpy as np
+    import pandas as pd
+    import yaml
+
+    from weft_datasets.manifest import make_manifest, write_manifest
+
+    rng = np.random.default_rng(5)
+    grids = [np.arange(900.0, 1701.0, 10.0), np.linspace(900.0, 1700.0, 228)]  # of two instruments
+    fibres = ("cotton", "polyester", "wool")
+    rows = []
+    for subject in range(28):
+        nm = grids[subject % 2]
+        peak = 1000 + 180 * (subject % 3) if subject < 24 else rng.uniform(1500, 1650)
+        for scan in range(2):
+            band = rng.uniform(0.8, 1.2) * np.exp(-(((nm - peak) / 60) ** 2))
+            rows.append(
+                {
+                    "capture": f"g{subject}-{scan}",
+                    "subject": f"g{subject}",
+                    "kind": "spectrum",
+                    "wavelength_nm": nm,
+                    "absorbance": (band + rng.normal(0, 0.02, len(nm))).astype(np.float32),
+                    **{f"{name}_pct": 100.0 * (name == fibres[subject % 3] and subject < 24) for name in fibres},
+                    "unknown_pct": 100.0 * (subject >= 24),
+                }
+            )
+    manifest = make_manifest(pd.DataFrame(rows), root=tmp_path, name="made garments", notes={"simulated": True})
+    write_manifest(manifest, tmp_path / "made.parquet")
+    recipe = {
+        "seed": 3,
+        "name": "made",
+        "task": "composition",
+        "data": {"manifest": str(tmp_path / "made.parquet"), "fibres": list(fibres)},
+        "split": {"scheme": "folds", "folds": 2},
+        "model": {
+            "grid": {"from_nm": 920, "to_nm": 1680, "step_nm": 10},
+            "preprocess": [{"kind": "snv"}],
+            "trunk": "mlp",
+            "hidden": 8,
+        },
+        "augment": {"noise": 0.01, "shift_nm": 3.0, "blend": 0.2},
+        "optim": {"epochs": 4, "batch": 16, "peak_lr": 0.01},
+        "compute": {"cache": str(tmp_path / "cache")},
+        "export": {"name": "made", "dataset": "28 made subjects"},
+        "track": None,
+    }
+    path = tmp_path / "made.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.fixture
+def photos_recipe(tmp_path: Path) -> Path:
+    """A recipe of seconds on 8 made parcels, two photos each: the brighter the heavier."""
+    import numpy as np
+    import pandas as pd
+    import yaml
+    from PIL import Image
+
+    from weft_datasets.manifest import make_manifest, write_manifest
+
+    rng = np.random.default_rng(6)
+    rows = []
+    for subject in range(8):
+        for shot in range(2):
+            light = np.clip(rng.normal(60 + 20 * subject, 12, (50 + 10 * shot, 70, 3)), 0, 255)
+            Image.fromarray(light.astype(np.uint8)).save(tmp_path / f"p{subject}-{shot}.png")
+            rows.append(
+                {
+                    "capture": f"p{subject}-{shot}",
+                    "subject": f"p{subject}",
+                    "kind": "photo",
+                    "path": f"p{subject}-{shot}.png",
+                    "grams": 200.0 * 1.4**subject,
+                    "season": "winter" if subject % 2 else None,
+                }
+            )
+    write_manifest(
+        make_manifest(pd.DataFrame(rows), root=tmp_path, name="made parcels", notes={"simulated": True}),
+        tmp_path / "parcels.parquet",
+    )
+    recipe = {
+        "seed": 3,
+        "name": "parcels",
+        "task": "weight",
+        "data": {"manifest": str(tmp_path / "parcels.parquet"), "decode_px": 64, "max_photos": 2},
+        "split": {"scheme": "folds", "folds": 2},
+        "model": {"backbone": "test_efficientnet", "input_px": 32, "hidden": 8, "freeze": "all", "init": "ridge"},
+        "augment": {"views": 1},
+        "optim": {"epochs": 2, "batch": 8, "peak_lr": 0.001},
+        "compute": {"cache": str(tmp_path / "cache")},
+        "export": {"name": "parcels", "dataset": "8 made parcels"},
+        "track": None,
+    }
+    path = tmp_path / "parcels.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path

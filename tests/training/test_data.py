@@ -1,0 +1,71 @@
+"""From a recipe to rows: what is kept, what is refused, and that no subject is ever on both sides."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from weft.errors import ManifestError
+from weft_training.data import TRAIN, load_captures, split_captures, target_shares
+from weft_training.recipe import FibreRecipe, SplitSection, load_recipe
+
+
+def test_the_card_will_say_simulated_where_a_row_is(spectra_recipe: Path) -> None:
+    assert load_captures(load_recipe(spectra_recipe)).trained_on == "simulated"
+
+
+def test_named_subjects_stay_out_and_a_misspelt_one_is_refused(spectra_recipe: Path) -> None:
+    kept = load_captures(load_recipe(spectra_recipe, ["data.exclude_subjects=[g1,g2]"]))
+
+    assert len(kept) == 52
+    assert not {"g1", "g2"} & set(kept.subjects)
+    with pytest.raises(ManifestError, match="has no subject G1"):
+        load_captures(load_recipe(spectra_recipe, ["data.exclude_subjects=[G1]"]))
+
+
+def test_rows_of_other_fibres_are_dropped_or_count_as_unknown(spectra_recipe: Path) -> None:
+    two = "data.fibres=[cotton,polyester]"
+    dropped = load_captures(load_recipe(spectra_recipe, [two]))
+    recipe = load_recipe(spectra_recipe, [two, "data.others=unknown"])
+    unknown = load_captures(recipe)
+
+    assert isinstance(recipe, FibreRecipe)
+    assert (len(dropped), len(unknown)) == (40, 56)
+    assert target_shares(unknown, recipe)[:, -1].sum() == 24
+
+
+def test_a_filter_that_leaves_nothing_is_refused(spectra_recipe: Path) -> None:
+    with pytest.raises(ManifestError, match="no row is left of 56"):
+        load_captures(load_recipe(spectra_recipe, ["data.where={simulated: false}"]))
+
+
+def test_a_manifest_of_the_other_kind_is_refused(spectra_recipe: Path, photos_recipe: Path) -> None:
+    parcels = load_recipe(photos_recipe).data.manifest
+
+    with pytest.raises(ManifestError, match="needs spectra with columns such as cotton_pct"):
+        load_captures(load_recipe(spectra_recipe, [f"data.manifest={parcels}"]))
+    with pytest.raises(ManifestError, match="has no band nir"):
+        load_captures(load_recipe(photos_recipe, ["model.bands=[red,green,blue,nir]"]))
+
+
+@pytest.mark.parametrize("scheme", ["folds", "leave_one_out", "holdout"])
+def test_no_split_ever_cuts_a_subject(spectra_recipe: Path, scheme: str) -> None:
+    captures = load_captures(load_recipe(spectra_recipe))
+
+    fold = split_captures(captures, SplitSection.model_validate({"scheme": scheme, "folds": 4}), seed=1)
+
+    for subject in set(captures.subjects):
+        assert len(set(fold[captures.subjects == subject])) == 1
+    assert np.array_equal(
+        fold, split_captures(captures, SplitSection.model_validate({"scheme": scheme, "folds": 4}), seed=1)
+    )
+    assert (TRAIN in fold) == (scheme == "holdout")
+
+
+def test_scans_that_do_not_cover_the_grid_are_named(spectra_recipe: Path) -> None:
+    from weft_training.fit import make_task
+
+    recipe = load_recipe(spectra_recipe, ["model.grid={from_nm: 800, to_nm: 1600, step_nm: 10}"])
+
+    with pytest.raises(ManifestError, match="cover 900-1700 nm, model.grid needs 810-1590 nm"):
+        make_task(recipe, load_captures(recipe)).prepare(quiet=True)

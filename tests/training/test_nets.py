@@ -1,0 +1,252 @@
+"""The two nets on stand-ins: what must hold whatever they have learnt."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weft.errors import RecipeError
+from weft_training.backbones import build_backbone, fit_first_layer, freeze_stages
+from weft_training.calibrate import ShareCalibration, WeightCalibration
+from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail, Novelty
+from weft_training.preprocess import StandardNormalVariate
+from weft_training.weight_net import WeighingGraph, WeightNet, WeightStem, WeightTail
+
+GRID = [1000.0 + 10 * step for step in range(40)]
+
+
+class Look(nn.Module):
+    """A backbone of two numbers: how bright, how uneven."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return torch.stack([photos.mean((1, 2, 3)), photos.std((1, 2, 3))], dim=-1)
+
+
+def weight_net() -> WeightNet:
+    torch.manual_seed(0)
+    stem = WeightStem(Look(), input_px=16, mean=[127.5] * 3, std=[60.0] * 3)
+    return WeightNet(stem, WeightTail(features=2, hidden=8, dropout=0.5)).eval()
+
+
+def parcels(batch: int = 2, count: int = 3) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "photos": torch.randint(0, 256, (batch, count, 3, 20, 30), generator=generator, dtype=torch.uint8),
+        "size": torch.tensor([20, 30]).expand(batch, count, 2),
+        "mask": torch.ones(batch, count, dtype=torch.bool),
+        "mm_per_pixel": torch.rand(batch, count, generator=generator) * 3,
+        "season": torch.tensor([0, 2][:batch]),
+        "wrap": torch.tensor([3, 1][:batch]),
+    }
+
+
+def fibre_net() -> FibreNet:
+    torch.manual_seed(0)
+    trunk = nn.Linear(40, 4)
+    return FibreNet(
+        FibreTail(StandardNormalVariate(), trunk, None, points=40, outputs="softmax"), grid_nm=GRID
+    ).eval()
+
+
+def test_the_order_of_the_photos_does_not_matter() -> None:
+    net, given = weight_net(), parcels()
+    turned = {
+        name: value[:, [2, 0, 1]] if name not in {"season", "wrap"} else value for name, value in given.items()
+    }
+
+    assert torch.allclose(net(**given).log_grams, net(**turned).log_grams, atol=1e-6)
+
+
+def test_a_masked_photo_does_not_count() -> None:
+    net, given = weight_net(), parcels()
+    two = {name: value[:, :2] if name not in {"season", "wrap"} else value for name, value in given.items()}
+    masked = {**given, "mask": torch.tensor([[True, True, False]] * 2)}
+
+    assert torch.allclose(net(**two).log_grams, net(**masked).log_grams, atol=1e-6)
+
+
+def test_the_scale_tells_a_large_thing_from_a_small_one() -> None:
+    net, given = weight_net(), parcels()
+    assert not torch.allclose(
+        net(**given).log_grams, net(**{**given, "mm_per_pixel": given["mm_per_pixel"] * 4}).log_grams
+    )
+
+
+def test_quantiles_are_in_order_before_anything_was_learnt() -> None:
+    found = weight_net()(**parcels())
+
+    assert (found.log_low < found.log_grams).all()
+    assert (found.log_grams < found.log_high).all()
+
+
+def test_the_graph_applies_the_calibration_as_it_was_measured() -> None:
+    net, given = weight_net(), parcels()
+    raw = net(**given)
+    grams = raw.log_grams.exp().detach().numpy()
+    calibration = WeightCalibration(
+        coverage=0.9,
+        edges_grams=(float(grams.mean()),),
+        low_factor=((0.9, 0.8), (0.7, 0.6)),
+        high_factor=((1.1, 1.2), (1.3, 1.4)),
+        subjects=40,
+    )
+    table = pd.DataFrame(
+        {
+            "predicted_grams": grams,
+            "n_photos": 3,
+            "q_low_grams": raw.log_low.exp().detach().numpy(),
+            "q_high_grams": raw.log_high.exp().detach().numpy(),
+        }
+    )
+    expected_low, expected_high = calibration.intervals(table)
+
+    _, low, high = WeighingGraph(
+        net,
+        edges_grams=calibration.edges_grams,
+        low_factor=calibration.low_factor,
+        high_factor=calibration.high_factor,
+    )(**given)
+
+    assert low.detach().numpy() == pytest.approx(expected_low, rel=1e-5)
+    assert high.detach().numpy() == pytest.approx(expected_high, rel=1e-5)
+
+
+def test_without_a_calibration_low_and_high_are_the_estimate() -> None:
+    grams, low, high = WeighingGraph(weight_net())(**parcels())
+
+    assert torch.equal(grams, low)
+    assert torch.equal(grams, high)
+
+
+def test_shares_sum_to_one_and_a_descending_scan_gives_the_same() -> None:
+    net = fibre_net()
+    wavelength = torch.linspace(990, 1400, 228)
+    absorbance = torch.rand(5, 228, generator=torch.Generator().manual_seed(0)).cumsum(-1) / 100
+
+    found = net(wavelength, absorbance)
+    turned = net(wavelength.flip(0), absorbance.flip(1))
+
+    assert torch.allclose(found.shares.sum(-1), torch.ones(5))
+    assert torch.allclose(found.shares, turned.shares, atol=1e-5)
+
+
+def test_least_squares_shares_are_cut_at_zero_and_sum_to_one() -> None:
+    net = fibre_net()
+    net.tail.outputs = "normalised"
+    shares = net(torch.tensor(GRID), torch.randn(6, 40)).shares
+
+    assert (shares >= 0).all()
+    assert torch.allclose(shares.sum(-1), torch.ones(6))
+
+
+def test_the_fibre_graph_applies_the_margins_as_they_were_measured() -> None:
+    net = fibre_net()
+    absorbance = torch.randn(7, 40, generator=torch.Generator().manual_seed(2)) * 3
+    margin = ((0.01, 0.2, 0.1), (0.02, 0.3, 0.15), (0.03, 0.4, 0.2))
+    calibration = ShareCalibration(0.9, ("a", "b", "c"), (0.1, 0.9), margin, 30)
+    shares, low, high, _ = FibreGraph(net, edges_share=(0.1, 0.9), margin=margin)(torch.tensor(GRID), absorbance)
+
+    expected_low, expected_high = calibration.intervals(shares.detach().double().numpy())
+
+    assert low.detach().numpy() == pytest.approx(expected_low, abs=1e-6)
+    assert high.detach().numpy() == pytest.approx(expected_high, abs=1e-6)
+
+
+def test_what_lies_beside_the_known_plane_is_unknown() -> None:
+    novelty = Novelty(points=3, components=1)
+    novelty.plane.copy_(torch.tensor([[1.0], [0.0], [0.0]]))
+    novelty.usual.fill_(0.5)
+
+    found = novelty(torch.tensor([[5.0, 0.1, 0.0], [0.0, 5.0, 5.0]]))
+
+    assert found[0] < 0.1
+    assert found[1] > 0.9
+
+
+def test_a_convolutional_trunk_answers_for_every_scan() -> None:
+    assert ConvTrunk(hidden=8, dropout=0.0, outputs=4)(torch.randn(3, 120)).shape == (3, 4)
+
+
+def test_a_band_without_pretrained_filter_starts_as_the_mean_of_the_colours() -> None:
+    net = build_backbone(
+        "test_efficientnet", pretrained=None, pretrained_classes=None, pad_type=None, bands=["red", "green", "blue"]
+    ).eval()
+    grey = torch.rand(1, 1, 64, 64)
+    before = net(grey.expand(1, 3, 64, 64))
+
+    fit_first_layer(net, ["blue", "nir", "green", "red"])
+
+    # On a scene that looks alike in every band the net must answer as it did.
+    assert torch.allclose(net(grey.expand(1, 4, 64, 64)), before, atol=1e-4)
+
+
+def test_weights_come_from_a_file_and_a_wrong_file_is_refused(tmp_path: object) -> None:
+    from pathlib import Path
+
+    import timm
+    from safetensors.torch import save_file
+
+    file = Path(str(tmp_path)) / "weights.safetensors"
+    source = timm.create_model("test_efficientnet", num_classes=11)
+    save_file(source.state_dict(), file)
+    settings = {"pretrained": str(file), "pad_type": None, "bands": ["red", "green", "blue"]}
+
+    net = build_backbone("test_efficientnet", pretrained_classes=11, **settings).eval()
+
+    photo = torch.rand(1, 3, 64, 64)
+    source.reset_classifier(0)
+    assert torch.allclose(net(photo), source.eval()(photo))
+    with pytest.raises(RecipeError, match="does not fit the backbone"):
+        build_backbone("test_efficientnet", pretrained_classes=5, **settings)
+    with pytest.raises(RecipeError, match="there is no file"):
+        build_backbone("test_efficientnet", pretrained_classes=5, **{**settings, "pretrained": "none.pth"})
+    with pytest.raises(RecipeError, match="timm cannot make 'no_such_net'"):
+        build_backbone("no_such_net", pretrained_classes=5, **settings)
+
+
+def test_frozen_stages_learn_nothing_and_keep_their_statistics() -> None:
+    backbone = build_backbone(
+        "test_efficientnet", pretrained=None, pretrained_classes=None, pad_type=None, bands=["red", "green", "blue"]
+    )
+    freeze_stages(backbone, 2)
+    stem = WeightStem(backbone, input_px=64, mean=[0.0] * 3, std=[1.0] * 3).train()
+    frozen = [name for name, parameter in backbone.named_parameters() if not parameter.requires_grad]
+    statistics = backbone.bn1.running_mean.clone()  # pyright: ignore
+
+    stem(torch.randint(0, 256, (2, 1, 3, 64, 64), dtype=torch.uint8), torch.full((2, 1, 2), 64))
+
+    assert 0 < len(frozen) < len(list(backbone.parameters()))
+    assert torch.equal(backbone.bn1.running_mean, statistics)  # pyright: ignore
+    with pytest.raises(RecipeError, match="write `all`"):
+        freeze_stages(backbone, 99)
+
+
+def test_the_augmented_spectra_keep_their_shape_and_their_truth_sums_to_one() -> None:
+    from weft_training.augment import change_spectra
+    from weft_training.recipe import SpectrumAugment
+
+    torch.manual_seed(0)
+    truth = torch.eye(4)[torch.randint(4, (50,))]
+    settings = SpectrumAugment(shift_nm=2, stretch=0.001, gain=0.1, offset=0.1, slope=0.1, noise=0.01, blend=0.5)
+
+    spectra, blended = change_spectra(torch.rand(50, 40), truth, step_nm=5, settings=settings)
+
+    assert spectra.shape == (50, 40)
+    assert torch.isfinite(spectra).all()
+    assert torch.allclose(blended.sum(-1), torch.ones(50))
+    assert (blended.max(-1).values < 0.999).any()
+
+
+def test_the_changed_photo_keeps_its_bands_and_the_same_seed_gives_the_same_photo() -> None:
+    from weft_training.augment import build_photo_change
+    from weft_training.recipe import PhotoAugment
+
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 5), dtype=np.uint8)
+    change = build_photo_change(PhotoAugment(), ["red", "green", "blue", "nir", "swir"])
+
+    first, second, third = change(photo, 1), change(photo, 1), change(photo, 2)
+
+    assert first.shape[2] == 5
+    assert np.array_equal(first, second)
+    assert first.shape != third.shape or not np.array_equal(first, third)
