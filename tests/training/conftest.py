@@ -47,11 +47,15 @@ def spectra_recipe(tmp_path: Path) -> Path:
                     "kind": "spectrum",
                     "wavelength_nm": nm,
                     "absorbance": (band + rng.normal(0, 0.02, len(nm))).astype(np.float32),
-                    **{f"{name}_pct": 100.0 * (name == fibres[subject % 3] and subject < 24) for name in fibres},
+                    **{
+                        f"{name}_pct": 100.0 * (name == fibres[subject % 3] and subject < 24)
+                        for name in fibres
+                    },
                     "unknown_pct": 100.0 * (subject >= 24),
                 }
             )
-    manifest = make_manifest(pd.DataFrame(rows), root=tmp_path, name="made garments", notes={"simulated": True})
+    notes = {"simulated": True}
+    manifest = make_manifest(pd.DataFrame(rows), root=tmp_path, name="made garments", notes=notes)
     write_manifest(manifest, tmp_path / "made.parquet")
     recipe = {
         "seed": 3,
@@ -112,7 +116,13 @@ def photos_recipe(tmp_path: Path) -> Path:
         "task": "weight",
         "data": {"manifest": str(tmp_path / "parcels.parquet"), "decode_px": 64, "max_photos": 2},
         "split": {"scheme": "folds", "folds": 2},
-        "model": {"backbone": "test_efficientnet", "input_px": 32, "hidden": 8, "freeze": "all", "init": "ridge"},
+        "model": {
+            "backbone": "test_efficientnet",
+            "input_px": 32,
+            "hidden": 8,
+            "freeze": "all",
+            "init": "ridge",
+        },
         "augment": {"views": 1},
         "optim": {"epochs": 2, "batch": 8, "peak_lr": 0.001},
         "compute": {"cache": str(tmp_path / "cache")},

@@ -67,5 +67,5 @@ def test_scans_that_do_not_cover_the_grid_are_named(spectra_recipe: Path) -> Non
 
     recipe = load_recipe(spectra_recipe, ["model.grid={from_nm: 800, to_nm: 1600, step_nm: 10}"])
 
-    with pytest.raises(ManifestError, match="cover 900-1700 nm, model.grid needs 810-1590 nm"):
+    with pytest.raises(ManifestError, match=r"cover 900-1700 nm, model\.grid needs 810-1590 nm"):
         make_task(recipe, load_captures(recipe)).prepare(quiet=True)

@@ -164,7 +164,8 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(spectra_recipe: Path, tmp
 def test_two_processes_give_the_figures_of_one(spectra_recipe: Path, tmp_path: Path) -> None:
     one = fitted(spectra_recipe, tmp_path / "one", "optim.epochs=30")
     (tmp_path / "cli.py").write_text(CLI)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "cli.py"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launcher, "cli.py"]
     done = subprocess.run(
         [*command, str(spectra_recipe), "optim.epochs=30", "--runs", "two"],
         cwd=tmp_path,

@@ -13,6 +13,7 @@ from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail, 
 from weft_training.preprocess import StandardNormalVariate
 from weft_training.weight_net import WeighingGraph, WeightNet, WeightStem, WeightTail
 
+COLOURS = ["red", "green", "blue"]
 GRID = [1000.0 + 10 * step for step in range(40)]
 
 
@@ -27,6 +28,12 @@ def weight_net() -> WeightNet:
     torch.manual_seed(0)
     stem = WeightStem(Look(), input_px=16, mean=[127.5] * 3, std=[60.0] * 3)
     return WeightNet(stem, WeightTail(features=2, hidden=8, dropout=0.5)).eval()
+
+
+def plain_backbone() -> nn.Module:
+    return build_backbone(
+        "test_efficientnet", pretrained=None, pretrained_classes=None, pad_type=None, bands=COLOURS
+    )
 
 
 def parcels(batch: int = 2, count: int = 3) -> dict[str, Tensor]:
@@ -52,7 +59,7 @@ def fibre_net() -> FibreNet:
 def test_the_order_of_the_photos_does_not_matter() -> None:
     net, given = weight_net(), parcels()
     turned = {
-        name: value[:, [2, 0, 1]] if name not in {"season", "wrap"} else value for name, value in given.items()
+        name: value if name in {"season", "wrap"} else value[:, [2, 0, 1]] for name, value in given.items()
     }
 
     assert torch.allclose(net(**given).log_grams, net(**turned).log_grams, atol=1e-6)
@@ -60,7 +67,7 @@ def test_the_order_of_the_photos_does_not_matter() -> None:
 
 def test_a_masked_photo_does_not_count() -> None:
     net, given = weight_net(), parcels()
-    two = {name: value[:, :2] if name not in {"season", "wrap"} else value for name, value in given.items()}
+    two = {name: value if name in {"season", "wrap"} else value[:, :2] for name, value in given.items()}
     masked = {**given, "mask": torch.tensor([[True, True, False]] * 2)}
 
     assert torch.allclose(net(**two).log_grams, net(**masked).log_grams, atol=1e-6)
@@ -145,7 +152,8 @@ def test_the_fibre_graph_applies_the_margins_as_they_were_measured() -> None:
     absorbance = torch.randn(7, 40, generator=torch.Generator().manual_seed(2)) * 3
     margin = ((0.01, 0.2, 0.1), (0.02, 0.3, 0.15), (0.03, 0.4, 0.2))
     calibration = ShareCalibration(0.9, ("a", "b", "c"), (0.1, 0.9), margin, 30)
-    shares, low, high, _ = FibreGraph(net, edges_share=(0.1, 0.9), margin=margin)(torch.tensor(GRID), absorbance)
+    graph = FibreGraph(net, edges_share=(0.1, 0.9), margin=margin)
+    shares, low, high, _ = graph(torch.tensor(GRID), absorbance)
 
     expected_low, expected_high = calibration.intervals(shares.detach().double().numpy())
 
@@ -169,9 +177,7 @@ def test_a_convolutional_trunk_answers_for_every_scan() -> None:
 
 
 def test_a_band_without_pretrained_filter_starts_as_the_mean_of_the_colours() -> None:
-    net = build_backbone(
-        "test_efficientnet", pretrained=None, pretrained_classes=None, pad_type=None, bands=["red", "green", "blue"]
-    ).eval()
+    net = plain_backbone().eval()
     grey = torch.rand(1, 1, 64, 64)
     before = net(grey.expand(1, 3, 64, 64))
 
@@ -206,9 +212,7 @@ def test_weights_come_from_a_file_and_a_wrong_file_is_refused(tmp_path: object) 
 
 
 def test_frozen_stages_learn_nothing_and_keep_their_statistics() -> None:
-    backbone = build_backbone(
-        "test_efficientnet", pretrained=None, pretrained_classes=None, pad_type=None, bands=["red", "green", "blue"]
-    )
+    backbone = plain_backbone()
     freeze_stages(backbone, 2)
     stem = WeightStem(backbone, input_px=64, mean=[0.0] * 3, std=[1.0] * 3).train()
     frozen = [name for name, parameter in backbone.named_parameters() if not parameter.requires_grad]
@@ -228,7 +232,9 @@ def test_the_augmented_spectra_keep_their_shape_and_their_truth_sums_to_one() ->
 
     torch.manual_seed(0)
     truth = torch.eye(4)[torch.randint(4, (50,))]
-    settings = SpectrumAugment(shift_nm=2, stretch=0.001, gain=0.1, offset=0.1, slope=0.1, noise=0.01, blend=0.5)
+    settings = SpectrumAugment(
+        shift_nm=2, stretch=0.001, gain=0.1, offset=0.1, slope=0.1, noise=0.01, blend=0.5
+    )
 
     spectra, blended = change_spectra(torch.rand(50, 40), truth, step_nm=5, settings=settings)
 

@@ -84,7 +84,8 @@ def test_a_fibre_that_has_another_name_here_is_named() -> None:
 
 
 def test_the_grid_has_the_wavelengths_it_says() -> None:
-    recipe = load_recipe(CONFIGS / "smoke-fibre.yaml", ["model.grid={from_nm: 900, to_nm: 1700, step_nm: 3.5}"])
+    grid_of = "model.grid={from_nm: 900, to_nm: 1700, step_nm: 3.5}"
+    recipe = load_recipe(CONFIGS / "smoke-fibre.yaml", [grid_of])
 
     assert isinstance(recipe, FibreRecipe)
     grid = recipe.model.grid.wavelengths()

@@ -62,7 +62,7 @@ def fit_first_layer(net: nn.Module, bands: Sequence[str]) -> None:
         return
     colours = first.weight.detach()  # (out, 3, k, k)
     # A band without a pretrained filter (near infrared, depth) starts as the mean of red, green and blue. All
-    # are scaled by 3 / C so that the first layer's output keeps its size and the layers behind it their meaning;
+    # are scaled by 3 / C so that the first layer's output keeps its size, and later layers their meaning;
     # random filters would drown, and zeros hide, the band for the first epochs.
     filters = [colours[:, _COLOURS[band]] if band in _COLOURS else colours.mean(1) for band in bands]
     first.weight = nn.Parameter(torch.stack(filters, dim=1) * (3 / len(bands)))
@@ -87,8 +87,8 @@ def _create(name: str, **kwargs: Any) -> nn.Module:
         Exception
     ) as error:  # timm and its hub raise many kinds; all mean that the recipe's name cannot be had
         raise RecipeError(
-            f"model.backbone: timm cannot make {name!r} ({error}); see timm.list_models(), and where no hub can "
-            f"be reached give model.pretrained a file"
+            f"model.backbone: timm cannot make {name!r} ({error}); see timm.list_models(), and where no "
+            f"hub can be reached give model.pretrained a file"
         ) from error
 
 

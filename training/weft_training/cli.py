@@ -52,7 +52,8 @@ def export(run: Path, out: Path | None) -> None:
         raise click.ClickException(str(error)) from error
     proof = report.card.proof
     click.echo(
-        f"{report.path}: within {proof.measured:.1e} of torch on {proof.cases} inputs (bound {proof.bound:.0e})"
+        f"{report.path}: within {proof.measured:.1e} of torch on {proof.cases} inputs "
+        f"(bound {proof.bound:.0e})"
     )
 
 

@@ -62,8 +62,8 @@ def lda(inputs: Floats, shares: Floats, *, shrinkage: float | None, fibres: Sequ
     lacking = [name for index, name in enumerate(fibres) if not (pure & (main == index)).any()]
     if lacking:
         raise RecipeError(
-            f"model.init: lda needs scans of at least {_PURE:.0%} of every fibre in data.fibres, there is none of "
-            f"{', '.join(lacking)}; take init: pls, or leave the fibre out"
+            f"model.init: lda needs scans of at least {_PURE:.0%} of every fibre in data.fibres, there is none "
+            f"of {', '.join(lacking)}; take init: pls, or leave the fibre out"
         )
     solved = LinearDiscriminantAnalysis(
         solver="lsqr",
@@ -119,7 +119,7 @@ def _ridge_path(inputs: Floats, target: Floats, ask: Floats) -> NDArray[np.float
 
 
 def _plane(inputs: Floats, components: int) -> NDArray[np.float64]:
-    # Not centred: standardised inputs already are, over all rows. A plane through 0 is what the graph projects on.
+    # Not centred: standardised inputs already are, and a plane through 0 is what the graph projects on.
     rank = min(components, *inputs.shape)
     return np.linalg.svd(inputs, full_matrices=False)[2][:rank].T
 

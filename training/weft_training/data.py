@@ -1,4 +1,4 @@
-"""From a recipe's `data` section to a manifest that can be trained on: simulated or read, filtered, checked."""
+"""From a recipe's `data` section to captures that can be trained on: simulated or read, filtered, checked."""
 
 import hashlib
 import json
@@ -70,13 +70,13 @@ def select(manifest: Manifest, recipe: Recipe) -> Manifest:
 
 
 def split_captures(captures: Captures, split: SplitSection, *, seed: int) -> NDArray[np.int64]:
-    """The fold that predicts each row, (rows,). `holdout`: TRAIN, else 0 or 1, the halves of what is held out."""
+    """The fold that predicts each row, (rows,); for `holdout` TRAIN, or 0 and 1, halves of what is held out."""
     strata: list[str] | None = None
     if split.strata is not None:
         if split.strata not in captures.manifest.frame:
             raise ManifestError(
-                f"manifest '{captures.manifest.name}' has no column {split.strata!r} for split.strata; it has "
-                f"{', '.join(map(str, captures.manifest.frame.columns))}"
+                f"manifest '{captures.manifest.name}' has no column {split.strata!r} for split.strata; it "
+                f"has {', '.join(map(str, captures.manifest.frame.columns))}"
             )
         strata = captures.column(split.strata).astype(str).tolist()
     subjects = captures.subjects.tolist()
@@ -88,8 +88,8 @@ def split_captures(captures: Captures, split: SplitSection, *, seed: int) -> NDA
     held_subjects = captures.subjects[held]
     if len(set(held_subjects)) < 2:
         raise ManifestError(
-            f"split.holdout_share: {split.holdout_share:g} holds out {len(set(held_subjects))} subject; one half "
-            f"calibrates and the other measures, so at least 2 are needed"
+            f"split.holdout_share: {split.holdout_share:g} holds out {len(set(held_subjects))} subject; one "
+            f"half calibrates and the other measures, so at least 2 are needed"
         )
     found[held] = folds_by_subject(held_subjects.tolist(), folds=2, seed=seed)
     return found
@@ -134,8 +134,8 @@ def _chosen(manifest: Manifest, recipe: Recipe) -> Manifest:
     absent = sorted(set(data.exclude_subjects) - set(frame["subject"]))
     if absent:
         raise ManifestError(
-            f"data.exclude_subjects: manifest '{manifest.name}' has no subject {', '.join(absent)}; check the "
-            f"spelling"
+            f"data.exclude_subjects: manifest '{manifest.name}' has no subject {', '.join(absent)}; check "
+            f"the spelling"
         )
     keep &= ~frame["subject"].isin(data.exclude_subjects).to_numpy()
     for column, value in data.where.items():

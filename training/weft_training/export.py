@@ -97,7 +97,7 @@ def to_onnx(prepared: Prepared) -> onnx.ModelProto:
     """Export with every axis dynamic that a caller may vary."""
     arguments = tuple(torch.from_numpy(np.array(value)) for value in prepared.example.values())
     with warnings.catch_warnings():
-        # The exporter warns about its own internals (deprecated calls, axis names it shares); nothing to act on.
+        # The exporter warns about its own insides (deprecated calls, axis names it shares): nothing to act on.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             prepared.graph.eval(),
@@ -141,8 +141,8 @@ def compare(model: onnx.ModelProto, prepared: Prepared, *, bound: float, task: A
     if not worst <= bound:
         raise RunError(
             f"ONNX Runtime and torch differ by {worst:.2g} on {len(cases)} inputs, the bound is {bound:.2g} "
-            f"({'relative' if task == 'weight' else 'absolute'}); look for an unstable layer, or state a wider "
-            f"export.bound"
+            f"({'relative' if task == 'weight' else 'absolute'}); look for an unstable layer, or state a "
+            f"wider export.bound"
         )
     return Comparison(worst, len(cases), travelling)
 
@@ -268,7 +268,7 @@ def _stored_fold(run: Run) -> NDArray[np.int64]:
 
 
 def _forget_where_it_was_made(model: onnx.ModelProto) -> None:
-    """The exporter notes source files and stack traces at every node: a third of a small file, and nobody's business."""
+    """Take off the source files and stack traces that the exporter notes at every node: nobody's business."""
     del model.metadata_props[:]
     model.doc_string = ""
     for part in (model.graph, *model.functions):

@@ -4,6 +4,7 @@ Letters: B scans, L wavelengths of the scan, G of the net's grid, P points after
 As with the weight net: a stem that is never trained (resampling) and a tail that is.
 """
 
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -43,7 +44,7 @@ class ConvTrunk(nn.Module):
         super().__init__()
         widths = (1, hidden // 2, hidden, hidden)
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             layers += [nn.Conv1d(before, after, 7, stride=2, padding=3), nn.GroupNorm(1, after), nn.GELU()]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(hidden * 4, outputs))

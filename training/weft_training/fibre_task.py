@@ -184,8 +184,9 @@ def _resampled(captures: Captures, grid_nm: list[float], needed_nm: tuple[float,
         if wavelength.min() > needed_nm[0] or wavelength.max() < needed_nm[1]:
             raise ManifestError(
                 f"manifest '{captures.manifest.name}': {len(rows)} scans such as "
-                f"{frame['capture'].iloc[rows[0]]} cover {wavelength.min():g}-{wavelength.max():g} nm, model.grid "
-                f"needs {needed_nm[0]:g}-{needed_nm[1]:g} nm; narrow the grid or leave them out with data.where"
+                f"{frame['capture'].iloc[rows[0]]} cover {wavelength.min():g}-{wavelength.max():g} nm, "
+                f"model.grid needs {needed_nm[0]:g}-{needed_nm[1]:g} nm; narrow the grid or leave them out "
+                f"with data.where"
             )
         values = np.stack([np.asarray(frame["absorbance"].iloc[row], np.float32) for row in rows])
         out[rows] = resample(torch.from_numpy(wavelength.astype(np.float32)), torch.from_numpy(values), grid)

@@ -1,7 +1,7 @@
 """The training loop: folds, epochs, steps. `step.py` has the update itself, the tasks what is particular.
 
-Protocol, for both tasks: each fold of subjects is predicted by a net that never saw it; the predictions give the
-metrics and the intervals; a last net is fitted on everything and exported. `holdout` fits once.
+Protocol, for both tasks: each fold of subjects is predicted by a net that never saw it; the predictions give
+the metrics and the intervals; a last net is fitted on everything and exported. `holdout` fits once.
 """
 
 from weft_training import torchvision_gate  # isort: skip
@@ -144,7 +144,7 @@ def fit_net(
     fabric: Fabric,
     bar: tqdm,
 ) -> None:
-    """Train `net` on `rows`, from the checkpoint in `folder` if there is one; it is left with the averaged weights."""
+    """Train `net` on `rows`, from the checkpoint in `folder` if any; it ends with the averaged weights."""
     module = task.trained(net)
     if optim.epochs == 0:
         return
@@ -192,7 +192,7 @@ def seed_epoch(seed: int, epoch: int, *, rank: int) -> np.random.Generator:
 def parameter_groups(
     module: nn.Module, backbone: Sequence[nn.Parameter], optim: OptimSection
 ) -> list[dict[str, Any]]:
-    """Two rates (head, backbone), and no decay on biases and norms; `peak_lr` is where the schedule's 1 lies."""
+    """Two rates (head, backbone), and no decay on biases and norms; `set_rates` scales `peak_lr`."""
     inside = {id(parameter) for parameter in backbone}
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for parameter in module.parameters():
@@ -280,10 +280,11 @@ def _keep(
 
 
 def _conclude(run: Run, stages: Sequence[Stage], fold: NDArray[np.int64]) -> None:
-    parts: list[pd.DataFrame] = []
-    for stage in stages:
-        if len(stage.predict):
-            parts.append(pd.read_parquet(run.folder / stage.name / "predictions.parquet"))
+    parts = [
+        pd.read_parquet(run.folder / stage.name / "predictions.parquet")
+        for stage in stages
+        if len(stage.predict)
+    ]
     predictions = pd.concat(parts, ignore_index=True)
     of_capture = dict(zip(pd.read_parquet(run.folder / "split.parquet")["capture"], fold, strict=True))
     predictions.insert(2, "fold", predictions["capture"].map(of_capture).astype("int64"))

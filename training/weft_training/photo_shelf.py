@@ -1,6 +1,6 @@
 """Photos as the service would see them: decoded by the same code, with the scale their mark gives.
 
-Looking for the mark is the slow part, and its answer never changes: it is kept on disk by the photo's content.
+Looking for the mark is the slow part, and its answer never changes: kept on disk by the photo's content.
 """
 
 import hashlib

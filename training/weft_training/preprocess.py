@@ -15,13 +15,13 @@ class StandardNormalVariate(nn.Module):
 
     def forward(self, spectrum: Tensor) -> Tensor:
         centred = spectrum - spectrum.mean(-1, keepdim=True)
-        # Degrees of freedom as numpy and chemotools have them; a flat spectrum stays flat instead of dividing by 0.
+        # Over n, as numpy and chemotools have it; a flat spectrum stays flat instead of dividing by 0.
         deviation = centred.square().mean(-1, keepdim=True).sqrt()
         return centred / deviation.clamp(min=1e-6)
 
 
 class SavitzkyGolay(nn.Module):
-    """Smoothed derivative per point of the grid. Loses (window - 1) / 2 points at each end, where it would guess."""
+    """Smoothed derivative per point of the grid; drops (window - 1) / 2 points at each end, else guesses."""
 
     def __init__(self, *, window: int, order: int, derivative: int) -> None:
         super().__init__()

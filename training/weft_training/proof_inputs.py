@@ -1,4 +1,4 @@
-"""Inputs on which an export is compared, made from nothing: these may travel in a file, a photo of somebody may not."""
+"""Inputs on which an export is compared, made from nothing: these may travel in a file, no photo may."""
 
 from typing import Any
 

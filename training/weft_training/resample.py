@@ -1,4 +1,4 @@
-"""A spectrum on any grid, in any order -> the bundle's grid. Sort, count and MatMul, so that it exports exactly."""
+"""A spectrum on any grid, in any order -> the bundle's grid. Sort, count, MatMul: these export exactly."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from torch import Tensor
 def resample_weights(wavelength_nm: Tensor, grid_nm: Tensor) -> Tensor:
     """Weights of a local straight line through the points near each grid wavelength.
 
-    The triangle they are weighed with is as wide as the coarser of the two grids: a finer scan is averaged, not
-    picked from, and a coarser one interpolated as `np.interp` does. Exact for straight lines; flat beyond the
-    scan's ends.
+    The triangle they are weighed with is as wide as the coarser of the two grids: a finer scan is averaged,
+    not picked from, and a coarser one interpolated as `np.interp` does. Exact for straight lines; flat beyond
+    the scan's ends.
 
     Args:
         wavelength_nm: (L,) of the scan, any order.

@@ -10,7 +10,7 @@ from torch import Tensor
 def triangle_weights(length: Tensor, longest: Tensor, *, padded: int | Tensor, out: int) -> Tensor:
     """Weights that resize one axis, as PIL's and torch's antialiased bilinear filters have them.
 
-    Both axes of a photo are scaled by `out / longest`, which keeps its aspect ratio; the shorter one is centred.
+    Both axes of a photo are scaled by `out / longest`, which keeps its aspect ratio; the shorter is centred.
 
     Args:
         length: Pixels of this axis that hold the photo, (...,).
