@@ -62,8 +62,8 @@ def lda(inputs: Floats, shares: Floats, *, shrinkage: float | None, fibres: Sequ
     lacking = [name for index, name in enumerate(fibres) if not (pure & (main == index)).any()]
     if lacking:
         raise RecipeError(
-            f"model.init: lda needs scans of at least {_PURE:.0%} of every fibre in data.fibres, there is none "
-            f"of {', '.join(lacking)}; take init: pls, or leave the fibre out"
+            f"model.init: lda needs scans of at least {_PURE:.0%} of every fibre in data.fibres, there is "
+            f"none of {', '.join(lacking)}; take init: pls, or leave the fibre out"
         )
     solved = LinearDiscriminantAnalysis(
         solver="lsqr",

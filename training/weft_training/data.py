@@ -70,7 +70,7 @@ def select(manifest: Manifest, recipe: Recipe) -> Manifest:
 
 
 def split_captures(captures: Captures, split: SplitSection, *, seed: int) -> NDArray[np.int64]:
-    """The fold that predicts each row, (rows,); for `holdout` TRAIN, or 0 and 1, halves of what is held out."""
+    """The fold that predicts each row, (rows,); for `holdout` TRAIN, or 0 and 1, halves of the rest."""
     strata: list[str] | None = None
     if split.strata is not None:
         if split.strata not in captures.manifest.frame:

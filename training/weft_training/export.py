@@ -97,7 +97,7 @@ def to_onnx(prepared: Prepared) -> onnx.ModelProto:
     """Export with every axis dynamic that a caller may vary."""
     arguments = tuple(torch.from_numpy(np.array(value)) for value in prepared.example.values())
     with warnings.catch_warnings():
-        # The exporter warns about its own insides (deprecated calls, axis names it shares): nothing to act on.
+        # The exporter warns about its own insides (deprecated calls, shared axis names): nothing to act on.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             prepared.graph.eval(),
