@@ -1,7 +1,8 @@
 """The one file that training hands to serving: an ONNX graph with its card, its proof and its seal.
 
-Layout: a serialised ONNX model whose `metadata_props` hold `weft.card` (JSON), `weft.proof` (an npz in base64)
-and, as the very last bytes of the file, `weft.sha256`: the SHA-256 of the whole file with these 64 digits zeroed.
+Layout: a serialised ONNX model whose `metadata_props` hold `weft.card` (JSON), `weft.proof` (an npz in
+base64) and, as the very last bytes of the file, `weft.sha256`: the SHA-256 of the whole file with these 64
+digits zeroed.
 The seal is checked before anything is parsed. It proves integrity, not origin.
 """
 
@@ -48,9 +49,10 @@ class Bundle:
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run the graph; names, shapes and types are those of `docs/bundle.md`."""
         names = [output.name for output in self._session.get_outputs()]
-        takes = {item.name for item in self._session.get_inputs()}  # the exporter drops inputs that no layer reads
+        takes = {item.name for item in self._session.get_inputs()}  # without those that no layer reads
         fed = {name: value for name, value in inputs.items() if name in takes}
-        return dict(zip(names, self._session.run(names, fed), strict=True))
+        found = [np.asarray(value) for value in self._session.run(names, fed)]
+        return dict(zip(names, found, strict=True))
 
     def inputs(self) -> list[tuple[str, str, list[Any]]]:
         """Name, element type and shape of every graph input."""
@@ -114,7 +116,9 @@ def open_bundle(data: bytes, *, source: str, task: Task | None = None, threads: 
         raise CardError(f"{source}: card or proof is missing; export it again with `weft export`")
     card = read_card(metadata[CARD_KEY])
     if task is not None and card.task != task:
-        raise WrongTaskError(f"{source}: a bundle for {card.task}, needed one for {task}; name the other file")
+        raise WrongTaskError(
+            f"{source}: a bundle for {card.task}, needed one for {task}; name the other file"
+        )
     bundle = Bundle(session=session, card=card, sha256=sha256, source=source)
     prove(bundle, unpack_proof(metadata[PROOF_KEY], source=source))
     return bundle
@@ -164,12 +168,13 @@ def unpack_proof(text: str, *, source: str) -> list[tuple[Arrays, Arrays]]:
         raise ProofError(f"{source}: the proof cannot be read; export the bundle again") from error
     cases: list[tuple[Arrays, Arrays]] = []
     for number in range(PROOF_CASES):
-        case = tuple(
-            {key.split(".", 1)[1]: value for key, value in arrays.items() if key.startswith(f"{side}{number}.")}
-            for side in "io"
-        )
-        if case[0] and case[1]:
-            cases.append((case[0], case[1]))
+        given, expected = (_named(arrays, f"{side}{number}.") for side in "io")
+        if given and expected:
+            cases.append((given, expected))
     if not cases:
         raise ProofError(f"{source}: the proof is empty; export the bundle again")
     return cases
+
+
+def _named(arrays: Arrays, prefix: str) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""The page in a real browser against a real server: what a resident and a sorter see, at phone width first."""
+"""The page in a real browser against a real server: what people see, phone width first."""
 
 import io
 import os
