@@ -101,8 +101,13 @@ def greeting(listening: socket.socket, settings: Settings, *, weight: Bundle, fi
         lines.append(f"  {card.task}: {card.name} {card.version}, trained on {card.trained_on} data")
     kept = f"photos are kept in {settings.keep_photos}" if settings.keep_photos else "photos are not kept"
     lines.append(f"  {kept}")
-    lines.append("Try, with a photo of a parcel:")
-    lines.append(f"  curl -F photos=@photo.jpg {base}/v1/estimates")
+    lines.append(
+        "Try, with the simulated parcel that comes along, or a photo of your own (-F photos=@photo.jpg):"
+    )
+    lines.append(
+        f"  curl -s {base}/static/example-parcel.jpg | curl -F 'photos=@-;filename=parcel.jpg' -F mark=qr "
+        f"-F mark_mm=60 {base}/v1/estimates"
+    )
     lines.append("or, without any file, a made-up spectrum:")
     example = json.dumps(example_scan(fibre))
     lines.append(f"  curl -H content-type:application/json -d '{example}' {base}/v1/compositions")

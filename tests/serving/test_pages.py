@@ -109,6 +109,13 @@ def test_a_photo_becomes_kilograms_with_the_margin_drawn(page: "sync_api.Page") 
     assert "Trained on simulated data" in result.inner_text()
 
 
+def test_the_example_parcel_shows_its_scale_mark_outlined(page: "sync_api.Page") -> None:
+    page.click("#example-parcel")
+
+    page.locator("#weigh-result [data-testid=mark] polygon").wait_for()
+    assert "mm a pixel" in page.locator("#weigh-result").inner_text()
+
+
 def test_the_scales_word_is_stored_beside_the_estimate(page: "sync_api.Page") -> None:
     page.set_input_files("#files", [photo(2)])
     page.click("#weigh-go")

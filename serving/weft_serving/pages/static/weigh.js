@@ -24,16 +24,25 @@ export function setUpWeigh() {
       drawThumbs();
     });
   }
-  const kind = form.elements.mark;
-  kind.addEventListener("change", () => {
-    const side = kind.selectedOptions[0].dataset.mm;
-    document.getElementById("mark-mm").hidden = !side;
-    form.elements.mark_mm.value = side ?? "";
+  form.elements.mark.addEventListener("change", showMarkSize);
+  document.getElementById("example-parcel").addEventListener("click", async () => {
+    const photo = await (await fetch("/static/example-parcel.jpg")).blob();
+    chosen = [new File([photo], "simulated parcel.jpg", { type: "image/jpeg" })];
+    form.elements.mark.value = "qr";
+    showMarkSize();
+    drawThumbs();
+    busy(go, problem, estimate);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     busy(go, problem, estimate);
   });
+}
+
+function showMarkSize() {
+  const side = form.elements.mark.selectedOptions[0].dataset.mm;
+  document.getElementById("mark-mm").hidden = !side;
+  form.elements.mark_mm.value = side ?? "";
 }
 
 function drawThumbs() {
