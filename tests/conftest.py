@@ -63,7 +63,7 @@ def _write_weight_bundle(path: Path, **changes: Any) -> Path:
 
 
 def _write_fibre_bundle(path: Path, **changes: Any) -> Path:
-    """Write a fibre bundle; `changes` replace fields of the card, `composition={...}` those of its section."""
+    """Write a fibre bundle; `changes` replace fields of the card, `composition={...}` of its section."""
     section = {
         "fibres": list(TINY_FIBRES),
         "grid_nm": [float(nm) for nm in range(900, 1701, 10)],

@@ -5,7 +5,12 @@ every radius in turn. The strongest votes are held against the edges around them
 with an ellipse on a finer scale along 72 rays, and seven figures of each ellipse say how likely it is a mark.
 Where two are nearly as likely, none is: a wrong scale is worse than no scale.
 
-MEASURED
+Measured on 1,548 photos of weighed food with a 25 mm coin, most 816 x 612 px, against the coin's annotated
+box (mean of its sides from above, the longer from the side; 4 photos without a usable box left out): found in
+88 % (from above 96 %, from the side 81 %), median error of the diameter 2.6 %, over 20 % off in 18 photos,
+1.2 %: in 7 of them the annotation lies off the coin, in 11 a round fruit was taken for it. The weights below
+were fitted on 500 of the photos; on the other 1,050: 88 %, 2.6 %, 1.0 %. Weights fitted on half of the objects
+and measured on the other half: 88 % found, 1.4 % over 20 % off. About 50 ms of one core.
 """
 
 from dataclasses import dataclass
@@ -30,7 +35,7 @@ _RAYS: Final = 72
 _EDGE: Final = 4.0  # gradient, in levels a pixel, that a ray's edge must exceed
 _OUTER: Final = 0.75  # a ray's outermost edge counts if it has this share of the strongest one's weight
 
-# Logistic regression over 7,600 ellipses in 500 photos of weighed food with a coin: what tells the coin from
+# Logistic regression over the ellipses of 500 photos of weighed food with a coin: what tells the coin from
 # fruit, plates, holes and wood grain. Round all along its edge, grey, small, even inside and around.
 _WEIGHTS: Final = {
     "share": 14.6,

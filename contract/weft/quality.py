@@ -14,7 +14,13 @@ Advice = Literal["blurred", "dark", "too_small", "broken"]
 # not notice is not complained about.
 MEASURE_PX: Final = 256
 
-
+# Chosen on real photos and copies of 300 each, spoilt by code; sigma and path are shares of the longest side.
+#                                            garments (residents' own)   food on a table
+# as taken, called blurred / dark            3 / 0 of 1,430              7 / 14 of 1,552
+# Gaussian blur of 0.4 %, 0.6 %, 0.8 %       68, 97, 100 % caught        98, 100, 100 %
+# shaken along 3 % in any direction          80 %                        96 %
+# 4 stops less light, 5 stops                98, 100 %                   96 %, 100 %
+# The food called dark is: its means lie at 36-47. A line camera's crops (800) are all passed.
 DARK_BELOW: Final = 48.0  # mean luminance, 0..255
 BLURRED_ABOVE: Final = 0.45  # share of the gradient that a further blur leaves, 0..1
 FLAT_BELOW: Final = 0.0025  # mean gradient over mean luminance: a lens cap, a finger, a wall
