@@ -6,7 +6,7 @@ without the others. Numbers and plots of numbers only: no capture of the data ge
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,29 +17,12 @@ from weft.bundle import BUNDLED, load_bundle
 from weft.errors import ManifestError, RunError
 from weft_datasets.importers import import_source
 from weft_datasets.manifest import Manifest, write_manifest
-from weft_training.leaderboard_lines import LINES, PROTOCOL, SUSPECT_SWATCH, Line
+from weft_training.leaderboard_lines import LINES, PROTOCOL, SUSPECT_SWATCH, Line, Result
 from weft_training.leaderboard_page import render_page
 from weft_training.metrics import metrics_of
 from weft_training.plots import figures_of
 from weft_training.recipe import Recipe, load_recipe
 from weft_training.run import Run, code_revision, create_run, open_run
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A measured line, as it is stored."""
-
-    line: str
-    figures: dict[str, float]  # the line's keys
-    intervals: dict[
-        str, tuple[float, float]
-    ]  # 95 % bootstrap over subjects; for a coverage the binomial band
-    subjects: int
-    captures: int
-    reached: bool | None  # None: nothing was promised
-    date: str
-    revision: str
-    fingerprint: str
 
 
 class Board:

@@ -22,6 +22,21 @@ class Line:
     plot: str  # of `figures_of`
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A measured line, as it is stored."""
+
+    line: str
+    figures: dict[str, float]  # the line's keys
+    intervals: dict[str, tuple[float, float]]  # 95 % over subjects; for a coverage the binomial band
+    subjects: int
+    captures: int
+    reached: bool | None  # None: nothing was promised
+    date: str
+    revision: str
+    fingerprint: str
+
+
 # What the lines promise, whatever their recipes say by themselves.
 PROTOCOL: Final = {
     "ecustfd": ("split.scheme=folds", "split.folds=5"),

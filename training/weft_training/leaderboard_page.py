@@ -1,13 +1,9 @@
 """The page of results as Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from weft_training.leaderboard import Result
-    from weft_training.leaderboard_lines import Line
+from weft_training.leaderboard_lines import Line, Result
 
 _HEAD: Final = """# Results
 
