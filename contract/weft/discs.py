@@ -9,8 +9,8 @@ Measured on 1,548 photos of weighed food with a 25 mm coin, most 816 x 612 px, a
 box (mean of its sides from above, the longer from the side; 4 photos without a usable box left out): found in
 88 % (from above 96 %, from the side 81 %), median error of the diameter 2.6 %, over 20 % off in 18 photos,
 1.2 %: in 7 of them the annotation lies off the coin, in 11 a round fruit was taken for it. The weights below
-were fitted on 500 of the photos; on the other 1,050: 88 %, 2.6 %, 1.0 %. Weights fitted on half of the objects
-and measured on the other half: 88 % found, 1.4 % over 20 % off. About 50 ms of one core.
+were fitted on 500 of the photos; on the other 1,050: 88 %, 2.6 %, 1.0 %. Fitted on half of the objects and
+measured on the other half: 88 % found, 1.4 % over 20 % off. About 50 ms of one core.
 """
 
 from dataclasses import dataclass

@@ -28,12 +28,12 @@ def clear_peak() -> int:
 def test_a_hostile_photo_ends_in_its_own_error_at_bounded_cost(name: str) -> None:
     case = CASES[name]
     data = case.make()
-    before, start = clear_peak(), time.perf_counter()
+    before, start = clear_peak(), time.process_time()
 
     with pytest.raises(case.error, match=case.words):
         decode_photo(data, longest_px=640)
 
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert peak_kilobytes() - before < 300_000
     assert decode_photo(CORPUS["jpeg"](), longest_px=100).pixels.shape == (75, 100, 3)
 
@@ -48,10 +48,10 @@ def test_a_hostile_photo_ends_in_its_own_error_at_bounded_cost(name: str) -> Non
 )
 def test_the_dearest_photo_within_the_limits_has_a_bounded_cost(make: Any, longest_px: int) -> None:
     data = make()
-    before, start = clear_peak(), time.perf_counter()
+    before, start = clear_peak(), time.process_time()
 
     photo = decode_photo(data, longest_px=longest_px)
 
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert peak_kilobytes() - before < 600_000
     assert longest_px <= max(photo.pixels.shape) < 2 * longest_px
