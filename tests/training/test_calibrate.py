@@ -11,6 +11,7 @@ from weft_training.calibrate import (
     judge_coverage,
     nested_intervals,
     subject_quantile,
+    subject_weights,
 )
 
 
@@ -54,7 +55,7 @@ def test_with_one_capture_a_subject_the_margin_is_that_of_mapie(count: int, cove
     oracle.conformalize(guess[:, None], truth)
     _, interval = oracle.predict_interval(np.zeros((1, 1)))
 
-    found = subject_quantile(np.abs(guess - truth), np.arange(count), coverage)
+    found = subject_quantile(np.abs(guess - truth), np.ones(count), coverage)
 
     assert found == pytest.approx(interval[0, 1, 0])
 
@@ -81,18 +82,30 @@ def test_quantile_intervals_are_those_of_mapie_in_log_space() -> None:
 def test_the_order_statistic_is_the_ceiling_of_n_plus_one_times_the_coverage() -> None:
     scores = np.arange(1.0, 21.0)
 
-    assert subject_quantile(scores, np.arange(20), 0.9) == 19  # ceil(21 * 0.9)
-    assert subject_quantile(scores, np.arange(20), 0.95) == 20
-    assert subject_quantile(scores, np.arange(20), 0.96) == np.inf  # the 21st of 20 is unknown
+    assert subject_quantile(scores, np.ones(20), 0.9) == 19  # ceil(21 * 0.9)
+    assert subject_quantile(scores, np.ones(20), 0.95) == 20
+    assert subject_quantile(scores, np.ones(20), 0.96) == np.inf  # the 21st of 20 is unknown
 
 
 def test_a_subject_with_a_hundred_photos_weighs_no_more_than_one_with_one() -> None:
-    few = subject_quantile(np.arange(30.0), np.arange(30), 0.9)
+    few = subject_quantile(np.arange(30.0), np.ones(30), 0.9)
     many = subject_quantile(
-        np.concatenate([np.arange(30.0), np.zeros(99)]), np.concatenate([np.arange(30), np.zeros(99)]), 0.9
+        np.concatenate([np.arange(30.0), np.zeros(99)]),
+        subject_weights(np.concatenate([np.arange(30), np.zeros(99)])),
+        0.9,
     )
 
     assert few == many
+
+
+def test_a_stray_capture_in_a_band_counts_as_the_part_of_its_subject_that_it_is() -> None:
+    # 40 subjects of ten captures lie in this band with all of them, 40 others strayed in with one, far off.
+    scores = np.concatenate([np.repeat(np.linspace(0.0, 1.0, 40), 10), np.full(40, 9.0)])
+    weights = np.concatenate([np.full(400, 0.1), np.full(40, 0.1)])
+
+    # 4 of 44 subjects' worth are strays, 1 of 45 is the new one: 0.88 of the mass lies below them
+    assert subject_quantile(scores, weights, 0.85) < 1.0
+    assert subject_quantile(scores, weights, 0.9) == 9.0
 
 
 def test_new_subjects_are_covered_as_promised() -> None:
