@@ -1,21 +1,22 @@
-"""Published near-infrared absorption bands of textile fibres and water, 850-2550 nm.
+"""Near-infrared absorption bands of textile fibres and water, 850-2550 nm, set by hand after the literature.
 
 Every row is (position in nm, full width at half height in cm-1, strength, kind). Strength is the peak
-absorption coefficient of the solid, base 10, per mm. No value was fitted to a measured spectrum. Positions
-are those of the literature below, rounded where sources differ. Strengths and widths are estimates from
-chemistry: polyethylene absorbs about 0.7 per mm at 1730 nm and water 1.35 at 1450 nm; from there by the
-moles of C-H, O-H and N-H bonds in a litre of the polymer, second overtones a tenth of the first,
-combinations beyond 2000 nm four to six times it. They may err by a third each; `drawn` spreads them so far.
+absorption coefficient of the solid, base 10, per mm. Positions follow the literature below as the author
+remembered it: no source was open while the table was written, so a citation says where a band is discussed,
+not that the figure was copied from there, and none has been checked against its source since. Strengths and
+widths are estimates from chemistry: polyethylene absorbs about 0.7 per mm at 1730 nm and water 1.35 at
+1450 nm; from there by the moles of C-H, O-H and N-H bonds in a litre of the polymer, second overtones a tenth
+of the first, combinations beyond 2000 nm four to six times it. They may err by a third each; `drawn` spreads
+them so far.
 
-What was looked at. The table was written first. Overlays of simulated and real standardised spectra (one
-handheld's fabrics, one instrument's plastics) then showed three mistakes of judgement, mended from what the
-literature says and not by reading values off a scan: nylon's ordered N-H band at 1537 nm was too wide and
-its neighbour at 1575 nm too strong [M]; in acrylic the antisymmetric CH2 combination at 1414 nm must exceed
-the symmetric one, and the C-H beside the nitrile and of comonomers at 1674 nm was too weak [W];
-polyethylene's 1540 nm band was too strong. For those three materials the figures on those two sets are
-therefore not wholly blind.
+What real scans had a part in. The table was written first, then checked by eye against overlays of real
+standardised spectra (the fabrics of one handheld, the plastics of one instrument), and rows were set anew by
+hand with these in view: in acrylic the bands at 1414 and 1674 nm, in nylon the N-H bands about 1537 and
+1575 nm, in polyethylene those at 1170, 1212 and 1540 nm, and smaller ones in polypropylene, polystyrene and
+PMMA. No measured spectrum was copied and no program fitted one, but for these six materials the table is not
+independent of those two sets, and figures on them are not wholly blind.
 
-Sources
+Sources, cited from memory
     [W] J. Workman, L. Weyer, Practical Guide and Spectral Atlas for Interpretive NIR Spectroscopy, CRC 2012.
     [S] M. Schwanninger, J. C. Rodrigues, K. Fackler, J. Near Infrared Spectrosc. 19 (2011) 287: cellulose.
     [T] S. Tsuchikawa, H. W. Siesler, Appl. Spectrosc. 57 (2003) 667: O-H of cellulose, by order.

@@ -141,7 +141,7 @@ def parcels(out: Path, *, bands: str, sheet: Path | None, **options: Any) -> Non
     "--grid", type=(float, float, float), metavar="FROM TO STEP", help="nm; else each instrument's."
 )
 def spectra(out: Path, **options: Any) -> None:
-    """Spectra of fabrics and of things that are none, from published absorption bands."""
+    """Spectra of fabrics and of things that are none, from a table of absorption bands."""
     from weft_datasets.simulate_spectra import write_spectra
 
     try:

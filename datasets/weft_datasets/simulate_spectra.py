@@ -1,7 +1,7 @@
-"""Labelled spectra without an instrument: published bands, scatter, moisture, dye, instrument errors.
+"""Labelled spectra without an instrument: absorption bands, scatter, moisture, dye, instrument errors.
 
-The same seed gives the same bytes. `absorption` says what was looked at while the bands were written,
-`instruments` what was measured on real scans; no measured spectrum was copied or fitted.
+The same seed gives the same bytes. `absorption` says which bands were set with real scans in view,
+`instruments` what was measured on real scans; no measured spectrum was copied.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,10 @@ from weft_datasets.manifest import Manifest, make_manifest, write_manifest
 
 # Frozen: a change to any band, spread, preset or odds needs a new number, and new figures for its models.
 SIMULATOR_VERSION = "1"
+ORIGIN = (
+    "simulated; band positions and shapes set by hand after the literature, checked against overlays of real "
+    "scans; no measured spectrum was copied"
+)
 FIBRES = tuple(swatches.PURE)
 STRANGERS = 0.18  # share of subjects that are no textile fibre
 UNITS = 24  # instruments in the simulated world; a subject is scanned on one or two of them
@@ -49,7 +53,7 @@ def write_spectra(
     rows = [row for subject in range(subjects) for row in simulate_subject(subject, seed, scans, asked)]
     frame = pd.DataFrame(rows)
     notes = {
-        "source": "simulated from published absorption bands; no measured spectrum was copied or fitted",
+        "source": ORIGIN,
         "licence": "Apache-2.0",
         "simulated": True,
         "simulator_version": SIMULATOR_VERSION,
