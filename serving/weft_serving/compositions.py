@@ -23,7 +23,7 @@ from weft_serving.problems import (
     ContentTypeError,
     InvalidRequestError,
     NotFoundError,
-    field_faults,
+    invalid,
     problem_responses,
 )
 from weft_serving.service import BundleName, Service, TheService, is_id, name_of
@@ -95,7 +95,8 @@ class SpectrumAnswer(Answered):
 class ScanBody(BaseModel):
     """A spectrum as JSON. Points may be in any order; one of the two axes is needed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # strict: `true` and "1" are no measured values
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     wavelength_nm: Annotated[list[float], Field(max_length=200_000)] | None = None
     wavenumber_cm1: Annotated[list[float], Field(max_length=200_000)] | None = None
@@ -209,12 +210,11 @@ def read_spectrum(raw: bytes) -> Scan:
     try:
         body = ScanBody.model_validate_json(raw)
     except ValidationError as error:
-        faults = field_faults(error.errors(include_input=False))
-        told = "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
-        raise InvalidRequestError(
-            f"{told}; send {{wavelength_nm or wavenumber_cm1: [...], values: [...], quantity: one of "
+        need = (
+            "send {wavelength_nm or wavenumber_cm1: [...], values: [...], quantity: one of "
             f"{', '.join(Quantity.__args__)}}}"
-        ) from error
+        )
+        raise invalid(error, need=need) from error
     return body.scan()
 
 

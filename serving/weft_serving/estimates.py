@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from fastapi import Request
 from fastapi.routing import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlalchemy.orm import Session
 
 from weft.errors import WrongPhotosError
@@ -24,7 +24,7 @@ from weft_serving.problems import (
     NotFoundError,
     PhotosGoneError,
     TooManyFilesError,
-    field_faults,
+    invalid,
     problem_responses,
 )
 from weft_serving.service import BundleName, Service, TheService, is_id, name_of
@@ -94,11 +94,11 @@ class EstimateAnswer(WeightAnswer):
 class Weighing(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    grams: float = Field(gt=0, le=1_000_000, strict=True)
+    grams: float = Field(ge=0.1, le=1_000_000, strict=True)
 
 
 class Circumstances(BaseModel):
-    """What a client may say about a parcel beside its photos."""
+    """What a client may say about a parcel beside its photos; the stream's greeting says the same."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -108,9 +108,6 @@ class Circumstances(BaseModel):
     )
     season: Literal["summer", "winter"] | None = None
     wrap: Literal["bag", "box", "loose"] | None = None
-    parcel: Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = Field(
-        default=None, description="A code of your own; not unique"
-    )
 
     @model_validator(mode="after")
     def mark_has_a_size(self) -> "Circumstances":
@@ -120,6 +117,20 @@ class Circumstances(BaseModel):
 
     def hint(self) -> MarkHint | None:
         return MarkHint(self.mark, self.mark_mm) if self.mark and self.mark_mm else None
+
+
+def _printable(code: str) -> str:
+    if any(character < " " or character == "\x7f" for character in code):
+        raise ValueError("a control character is in it; send what can be printed on a label")
+    return code
+
+
+class ParcelFields(Circumstances):
+    """The text fields of the form."""
+
+    parcel: Annotated[str, Field(max_length=64), AfterValidator(_printable)] | None = Field(
+        default=None, description="A code of your own; not unique"
+    )
 
 
 def _form_doc(files: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +150,7 @@ _PHOTO_PROBLEMS: Final = problem_responses(
     responses=_PHOTO_PROBLEMS,
     openapi_extra=_form_doc(
         {"photos": {"type": "array", "items": _FILE_DOC, "minItems": 1, "maxItems": PHOTOS_PER_ESTIMATE}},
-        Circumstances.model_json_schema()["properties"],
+        ParcelFields.model_json_schema()["properties"],
     ),
 )
 async def create_estimate(request: Request, service: TheService) -> EstimateAnswer:
@@ -151,11 +162,11 @@ async def create_estimate(request: Request, service: TheService) -> EstimateAnsw
         )
     except TooManyFilesError as error:
         raise WrongPhotosError(str(error)) from error
-    circumstances = _read_circumstances(form)
+    fields = _read_fields(form)
     photos = [upload.data for upload in form.files.get("photos", [])]
     if not photos:
         raise InvalidRequestError("no photo was sent; send one to nine files in the field `photos`")
-    return await service.pool.run(lambda: _create(service, photos, circumstances))
+    return await service.pool.run(lambda: _create(service, photos, fields))
 
 
 @router.post(
@@ -205,7 +216,7 @@ async def weigh_estimate(estimate_id: str, request: Request, service: TheService
     try:
         weighing = Weighing.model_validate_json(body)
     except ValidationError as error:
-        raise _invalid(error) from error
+        raise invalid(error, need='send {"grams": 1234}, at least 0.1 and at most 1,000,000') from error
     return await service.pool.run(lambda: _weigh(service, estimate_id, weighing))
 
 
@@ -229,15 +240,15 @@ def answer_weight(estimate: Estimate) -> WeightAnswer:
     )
 
 
-def _create(service: Service, photos: Sequence[bytes], circumstances: Circumstances) -> EstimateAnswer:
-    prepared = prepare_photos(service, photos, circumstances.hint())
+def _create(service: Service, photos: Sequence[bytes], fields: ParcelFields) -> EstimateAnswer:
+    prepared = prepare_photos(service, photos, fields.hint())
     with service.metrics.stage("weigh"):
-        estimate = service.weigher.weigh(prepared, season=circumstances.season, wrap=circumstances.wrap)
-    row = EstimateRow(id=uuid.uuid4().hex, kept=[], weighings=[], **circumstances.model_dump())
+        estimate = service.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
+    row = EstimateRow(id=uuid.uuid4().hex, kept=[], **fields.model_dump())
     _fill(row, answer_weight(estimate), name_of(service.weight))
-    _save(service, row, photos, first=1)
+    answer = _save(service, row, photos, first=1)
     service.recent.put(row.id, prepared)
-    return _answer(row)
+    return answer
 
 
 def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
@@ -260,9 +271,9 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
         found = row.photos
         _fill(row, answer_weight(estimate), name_of(service.weight))
         row.photos = [*found, *row.photos[count:]]  # a kept photo may be smaller than the one that was judged
-        _save(service, row, [photo], first=count + 1)
+        answer = _save(service, row, [photo], first=count + 1)
         service.recent.put(row.id, prepared)
-    return _answer(row)
+    return answer
 
 
 def _prepare_kept(service: Service, row: EstimateRow, hint: MarkHint | None) -> Sequence[Prepared]:
@@ -284,8 +295,8 @@ def _weigh(service: Service, estimate_id: str, weighing: Weighing) -> EstimateAn
         return _answer(row)
 
 
-def _save(service: Service, row: EstimateRow, photos: Sequence[bytes], *, first: int) -> None:
-    """Store the row, and its new photos where the operator keeps them: both or neither."""
+def _save(service: Service, row: EstimateRow, photos: Sequence[bytes], *, first: int) -> EstimateAnswer:
+    """Store the row, and its new photos where the operator keeps them, both or neither; what stands then."""
     folder = service.settings.keep_photos
     kept: list[str] = []
     try:
@@ -294,7 +305,9 @@ def _save(service: Service, row: EstimateRow, photos: Sequence[bytes], *, first:
                 kept = keep_photos(folder, row.id, photos, first=first)
                 row.kept = [*row.kept, *kept]
             with service.store.writing() as session:
-                session.merge(row)
+                stored = session.merge(row)
+                session.flush()
+                return _answer(stored)  # with a weighing that came in meanwhile
     except BaseException:
         forget_photos(kept)
         raise
@@ -364,16 +377,11 @@ def _count(metrics: Metrics, findings: Sequence[PhotoFinding]) -> None:
             metrics.photos.labels(advice).inc()
 
 
-def _read_circumstances(form: Form) -> Circumstances:
+def _read_fields(form: Form) -> ParcelFields:
     try:
-        return Circumstances.model_validate(form.fields)
+        return ParcelFields.model_validate(form.fields)
     except ValidationError as error:
-        raise _invalid(error) from error
-
-
-def _invalid(error: ValidationError) -> InvalidRequestError:
-    faults = field_faults(error.errors(include_input=False))
-    return InvalidRequestError("; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3]))
+        raise invalid(error, need="correct the field or leave it out") from error
 
 
 def _tenth(grams: float | None) -> float | None:

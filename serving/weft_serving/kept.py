@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,8 @@ _QUALITY: Final = 92
 def keep_photos(folder: Path, estimate_id: str, photos: Sequence[bytes], *, first: int) -> list[str]:
     """Write photos as `<folder>/<estimate id>/<number>.jpg`; return absolute paths, "" for a broken photo.
 
-    The pixels alone are written: position, time, owner and maker in the original never reach the disk.
+    All of them or none. The pixels alone are written: position, time, owner and maker in the original never
+    reach the disk.
 
     Raises:
         StoreError: The folder cannot be written.
@@ -32,7 +34,11 @@ def keep_photos(folder: Path, estimate_id: str, photos: Sequence[bytes], *, firs
             paths.append("")
             continue
         encoded = simplejpeg.encode_jpeg(photo.pixels, quality=_QUALITY, colorspace="RGB")
-        _write(place / f"{number}.jpg", encoded)
+        try:
+            _write(place / f"{number}.jpg", encoded)
+        except StoreError:
+            forget_photos(paths)
+            raise
         paths.append(str(place / f"{number}.jpg"))
     return paths
 
@@ -46,9 +52,11 @@ def read_kept(paths: Sequence[str]) -> list[bytes] | None:
 
 
 def forget_photos(paths: Sequence[str]) -> None:
-    """Remove photos whose estimate could not be stored."""
-    for path in filter(None, paths):
-        Path(path).unlink(missing_ok=True)
+    """Remove photos whose estimate could not be stored, and their folder where it is empty then."""
+    for path in map(Path, filter(None, paths)):
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 def check_folder(folder: Path) -> None:

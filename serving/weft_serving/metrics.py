@@ -125,7 +125,7 @@ class Observe:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
-            _log_fault(request_id, error)
+            log_fault(request_id, error)
             if scope["type"] == "http" and status == 0:
                 await _answer_fault(scope, receive, watched)
         finally:
@@ -171,7 +171,7 @@ def _template(scope: MutableMapping[str, Any]) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def _log_fault(request_id: str, error: Exception) -> None:
+def log_fault(request_id: str, error: Exception) -> None:
     # Where, not what: a library's message may quote a file name or a value.
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     places = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRouter
 from markupsafe import escape
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
 from weft.errors import InputError, StoreError, WeftError
@@ -141,11 +141,6 @@ class NotReadyError(Refusal):
     retry_after = 2
 
 
-class FieldFault(BaseModel):
-    where: str
-    what: str
-
-
 class Problem(BaseModel):
     """RFC 9457. `type` is stable; `detail` says what we got, what we need and what to do."""
 
@@ -157,17 +152,9 @@ class Problem(BaseModel):
     detail: str
     instance: str
     request: str | None = None  # also in the header X-Request-Id and in the log
-    errors: list[FieldFault] | None = None  # where single fields are at fault
 
 
-def make_problem(
-    slug: str,
-    detail: str,
-    *,
-    instance: str,
-    request: str | None = None,
-    errors: list[FieldFault] | None = None,
-) -> Problem:
+def make_problem(slug: str, detail: str, *, instance: str, request: str | None = None) -> Problem:
     kind = KINDS.get(slug, KINDS["error"])
     return Problem(
         type=f"/problems/{slug if slug in KINDS else 'error'}",
@@ -176,7 +163,6 @@ def make_problem(
         detail=detail,
         instance=instance,
         request=request,
-        errors=errors,
     )
 
 
@@ -210,9 +196,7 @@ async def refuse(request: Request, error: Exception) -> Response:
 
 async def refuse_fields(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    faults = field_faults(error.errors())
-    detail = "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
-    return reply(make_problem("invalid-request", detail, errors=faults, **where(request)))
+    return reply(make_problem("invalid-request", _told(error.errors()), **where(request)))
 
 
 async def refuse_http(request: Request, error: Exception) -> Response:
@@ -223,14 +207,19 @@ async def refuse_http(request: Request, error: Exception) -> Response:
     return reply(made, error.headers)
 
 
-def field_faults(errors: Sequence[Any]) -> list[FieldFault]:
-    """Pydantic's list of errors without the input: it may be long, personal or not finite."""
-    return [
-        FieldFault(
-            where=".".join(str(part)[:60] for part in item["loc"][:6]) or "body", what=str(item["msg"])[:300]
-        )
-        for item in errors[:10]
-    ]
+def invalid(error: ValidationError, *, need: str) -> InvalidRequestError:
+    """What is wrong with a body or a form, and what is needed instead."""
+    return InvalidRequestError(f"{_told(error.errors(include_input=False))}; {need}")
+
+
+def _told(errors: Sequence[Any]) -> str:
+    """Pydantic's first three errors without the input: that may be long, personal or not finite."""
+    told: list[str] = []
+    for item in errors[:3]:
+        where = ".".join(str(part)[:60] for part in item["loc"][:6])
+        what = str(item["msg"])[:300].removeprefix("Value error, ")
+        told.append(f"{where}: {what}" if where else what)
+    return "; ".join(told)
 
 
 def install(app: FastAPI) -> None:

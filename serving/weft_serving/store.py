@@ -42,7 +42,7 @@ class Store:
         try:
             with maker.begin() as session:
                 yield session
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, sqlite3.Error) as error:  # the settings of a new connection are not wrapped
             raise StoreError(
                 f"the database failed ({_reason(error)}); check that it is up and has room"
             ) from error

@@ -12,20 +12,19 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.routing import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from weft.errors import BrokenScanError, TooLargeError, WeftError
 from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
-from weft.marks import MarkHint
 from weft.spectra import Quantity, Scan, make_scan
 from weft_serving.compositions import answer_composition
-from weft_serving.estimates import answer_weight, prepare_photos
-from weft_serving.metrics import log_line
+from weft_serving.estimates import Circumstances, answer_weight, prepare_photos
+from weft_serving.metrics import log_fault
 from weft_serving.problems import (
     BusyError,
     InvalidRequestError,
     Refusal,
-    field_faults,
+    invalid,
     make_problem,
     problem_of,
 )
@@ -39,28 +38,16 @@ _CLOSE_BUSY: Final = 1013
 Answerer = Callable[[bytes], dict[str, Any]]
 
 
-class _Greeting(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class WeightGreeting(_Greeting):
+class WeightGreeting(Circumstances):
     """Every binary message is one photo of one parcel."""
 
     task: Literal["weight"]
-    mark: Literal["qr", "disc"] | None = None
-    mark_mm: Annotated[float, Field(ge=1, le=2_000)] | None = None
-    season: Literal["summer", "winter"] | None = None
-    wrap: Literal["bag", "box", "loose"] | None = None
-
-    @model_validator(mode="after")
-    def mark_has_a_size(self) -> "WeightGreeting":
-        if (self.mark is None) != (self.mark_mm is None):
-            raise ValueError("`mark` and `mark_mm` belong together; send both or none")
-        return self
 
 
-class CompositionGreeting(_Greeting):
+class CompositionGreeting(BaseModel):
     """Every binary message is one spectrum on these wavelengths, little-endian float32."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     task: Literal["composition"]
     wavelength_nm: Annotated[list[float], Field(max_length=SPECTRUM_POINTS)]
@@ -128,9 +115,7 @@ def _read_greeting(message: Any) -> WeightGreeting | CompositionGreeting:
     try:
         return _GREETINGS.validate_json(text)
     except ValidationError as error:
-        faults = field_faults(error.errors(include_input=False))
-        told = "; ".join(f"{fault.where}: {fault.what}" for fault in faults[:3])
-        raise InvalidRequestError(f"first message: {told}; send {_EXAMPLE}") from error
+        raise invalid(error, need=f"send as the first message {_EXAMPLE}") from error
 
 
 def _answerer(service: Service, greeting: WeightGreeting | CompositionGreeting) -> Answerer:
@@ -148,8 +133,7 @@ def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str,
         raise TooLargeError(
             f"photo has {len(data):,} bytes, at most {PHOTO_BYTES:,} are taken; send a smaller one"
         )
-    hint = MarkHint(greeting.mark, greeting.mark_mm) if greeting.mark and greeting.mark_mm else None
-    prepared = prepare_photos(service, [data], hint)
+    prepared = prepare_photos(service, [data], greeting.hint())
     with service.metrics.stage("weigh"):
         estimate = service.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
     return answer_weight(estimate).model_dump(mode="json")
@@ -183,7 +167,7 @@ async def _answer(socket: WebSocket, service: Service, answerer: Answerer, messa
     except WeftError as error:
         return problem_of(error, **_where(socket)).model_dump(exclude_none=True)
     except Exception as error:  # a fault of ours in one frame must not stop the belt
-        log_line("fault", request=socket.scope.get("weft.request"), kind=type(error).__name__)
+        log_fault(socket.scope["weft.request"], error)
         detail = "this message hit a fault of ours; the stream goes on, please report it"
         return make_problem("internal", detail, **_where(socket)).model_dump(exclude_none=True)
 

@@ -54,8 +54,10 @@ class EstimateRow(Base):
     bundle_sha256: Mapped[str] = mapped_column(String(64))
     bundle_trained_on: Mapped[str] = mapped_column(String(16))
 
+    # No "merge" among the cascades: a row that is merged after some seconds of work would take away the
+    # weighings that came in meanwhile.
     weighings: Mapped[list["WeighingRow"]] = relationship(
-        order_by="WeighingRow.number", lazy="selectin", cascade="all, delete-orphan"
+        order_by="WeighingRow.number", lazy="selectin", cascade="save-update, delete, delete-orphan"
     )
 
 

@@ -104,6 +104,25 @@ def test_photos_added_at_the_same_moment_are_all_counted(
     assert len(client.get(f"/v1/estimates/{made['id']}").json()["photos"]) == 7
 
 
+def test_a_weighing_that_comes_while_a_photo_is_added_stays(
+    client: TestClient, jpeg: Jpeg, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = f"/v1/estimates/{estimate(client, photos(jpeg(0)))['id']}"
+    weigher: Any = client.app.state.service.weigher
+    weigh = weigher.weigh
+
+    def weigh_while_the_scale_speaks(*photos: Any, **known: Any) -> Any:
+        assert client.post(f"{where}/weighing", json={"grams": 500}).status_code == 200
+        return weigh(*photos, **known)
+
+    monkeypatch.setattr(weigher, "weigh", weigh_while_the_scale_speaks)
+    added = client.post(f"{where}/photos", files=photos(jpeg(1))).json()
+
+    assert len(added["photos"]) == 2
+    assert added["weighing"]["grams"] == 500
+    assert client.get(where).json() == added
+
+
 def test_a_bad_added_photo_is_refused_and_the_estimate_stays(
     client: TestClient, jpeg: Jpeg, photos: Photos
 ) -> None:
@@ -182,7 +201,16 @@ def test_the_scales_word_is_stored_beside_the_estimate_and_the_last_one_is_shown
 
 @pytest.mark.parametrize(
     "body",
-    [*(f'{{"grams": {grams}}}' for grams in ("-1", "0", "NaN", '"12"', "1e12")), "{}", "[]", "", "{"],
+    [
+        *(
+            f'{{"grams": {grams}}}'
+            for grams in ("-1", "0", "1e-320", "NaN", "true", '"12"', "1e12", "9" * 5000)
+        ),
+        "{}",
+        "[]",
+        "",
+        "{",
+    ],
 )
 def test_an_impossible_weighing_is_refused(client: TestClient, jpeg: Jpeg, photos: Photos, body: str) -> None:
     made = estimate(client, photos(jpeg()))
@@ -191,6 +219,7 @@ def test_an_impossible_weighing_is_refused(client: TestClient, jpeg: Jpeg, photo
     )
 
     assert reply.status_code == 422
+    assert 'send {"grams": 1234}, at least 0.1 and at most' in reply.json()["detail"]
     assert client.get(f"/v1/estimates/{made['id']}").json()["weighing"] is None
 
 
@@ -205,6 +234,7 @@ def test_an_impossible_weighing_is_refused(client: TestClient, jpeg: Jpeg, photo
         ({"season": "spring"}, "season"),
         ({"wrap": "sack"}, "wrap"),
         ({"parcel": "x" * 65}, "parcel"),
+        ({"parcel": "a\x01b"}, "parcel: a control character is in it"),
         ({"seasn": "summer"}, "no field 'seasn' here; known: photos, mark"),
     ],
 )

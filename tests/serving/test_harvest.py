@@ -128,7 +128,29 @@ def test_an_estimate_that_cannot_be_stored_leaves_no_photo_behind(
 
     assert reply.status_code == 503
     assert "disk full" not in reply.text
-    assert files_below(tmp_path / "kept") == []
+    assert list((tmp_path / "kept").rglob("*")) == []
+
+
+def test_a_photo_that_cannot_be_written_takes_the_ones_before_it_along(
+    start: Callable[..., TestClient],
+    tmp_path: Path,
+    jpeg: Jpeg,
+    photos: Photos,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = start(keep_photos=tmp_path / "kept")
+    write = Path.write_bytes
+
+    def full_at_the_second(path: Path, data: bytes) -> int:
+        if ".2.jpg." in path.name:
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full_at_the_second)
+    reply = client.post("/v1/estimates", files=photos(jpeg(1), jpeg(2)))
+
+    assert reply.status_code == 503
+    assert list((tmp_path / "kept").rglob("*")) == []
 
 
 def test_a_folder_that_cannot_be_written_refuses_the_start(

@@ -174,7 +174,16 @@ def test_json_beyond_its_limit_is_refused_unread(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[" * 100_000, b"{", b"\xff\xfe", b"null", b'{"values": 1}', b'{"a":' * 5000]
+    "body",
+    [
+        b"[" * 100_000,
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b'{"values": 1}',
+        b'{"wavelength_nm": [900], "values": [true], "quantity": "reflectance"}',
+        b'{"a":' * 5000,
+    ],
 )
 def test_json_that_is_no_scan_is_refused(client: TestClient, body: bytes) -> None:
     reply = client.post("/v1/compositions", content=body, headers={"content-type": "application/json"})

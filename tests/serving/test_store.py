@@ -127,3 +127,17 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="cannot be used"):
         open_store(f"sqlite:///{tmp_path}/weft.db")
+
+
+def test_a_database_that_was_spoilt_while_it_ran_is_a_503_that_tells_nothing_of_it(
+    start: Callable[..., TestClient], tmp_path: Path
+) -> None:
+    client = start()
+    client.app.state.service.store.close()  # the next request opens a new connection
+    for path in tmp_path.glob("weft.db*"):
+        path.write_bytes(b"no database any more" * 100)
+
+    for reply in (client.get("/readyz"), client.get(f"/v1/estimates/{'0' * 32}")):
+        assert reply.status_code == 503, reply.text
+        assert int(reply.headers["retry-after"]) > 0
+        assert "weft.db" not in reply.text
