@@ -12,10 +12,14 @@ import pandas as pd
 import pytest
 import torch
 
-from weft.errors import RunError
-from weft_training.fit import fit_run, make_fabric, set_rates
+from weft.errors import RecipeError, RunError
+from weft_training import fit
+from weft_training.data import load_captures
+from weft_training.export import export_run
+from weft_training.fit import fit_run, make_fabric, make_task, set_rates
 from weft_training.recipe import load_recipe
-from weft_training.run import Run, check_same_recipe, create_run, find_run, open_run
+from weft_training.run import Run, check_same_recipe, create_run, find_run, open_run, write_state
+from weft_training.train import train_run
 
 CLI = "from weft_training.cli import train; train()"
 
@@ -106,8 +110,76 @@ def test_a_run_does_not_go_on_with_other_settings_or_other_data(spectra_recipe: 
     with pytest.raises(RunError, match="not finished"):
         run.predictions()
     fit_run(run, make_fabric(recipe))
+    assert find_run(recipe, runs).folder == run.folder, "killed before it was exported and recorded"
+    run.write_json("recorded.json", {})
     with pytest.raises(RunError, match="no unfinished run"):
         find_run(recipe, runs)
+    with pytest.raises(RunError, match="finished, nothing is left to resume"):
+        train_run(recipe, runs=runs, resume=str(run.folder), last="last")
+
+
+def test_a_run_that_an_older_weft_left_does_not_stand_in_the_way_of_resuming(
+    spectra_recipe: Path, tmp_path: Path
+) -> None:
+    recipe = load_recipe(spectra_recipe)
+    run = create_run(recipe, tmp_path)
+    (tmp_path / "made-19990101-000000").mkdir()
+    (tmp_path / "made-19990101-000000" / "recipe.yaml").write_text("a_key_of_old: 1\n")
+
+    assert find_run(recipe, tmp_path).folder == run.folder
+
+
+def test_an_epoch_that_is_gone_through_again_after_a_kill_stands_once_in_the_curve(
+    spectra_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fitted(spectra_recipe, tmp_path / "whole")
+    run = create_run(load_recipe(spectra_recipe), tmp_path / "killed")
+    written = []
+
+    def killed_at_the_third(path: Path, state: dict[str, object]) -> None:
+        written.append(path)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write_state(path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "write_state", killed_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            fit_run(run, make_fabric(run.recipe))
+    curve = run.folder / "fold-0" / "curve.jsonl"
+    assert len(curve.read_text().splitlines()) == 3
+    with curve.open("a") as half:
+        half.write('{"epoch": 3, "lo')
+
+    fit_run(run, make_fabric(run.recipe))
+
+    for expected in whole.folder.glob("*/curve.jsonl"):
+        assert (run.folder / expected.parent.name / "curve.jsonl").read_text() == expected.read_text()
+    assert all(torch.equal(weights(whole)[name], value) for name, value in weights(run).items())
+
+
+def test_a_frozen_backbone_is_the_same_at_export_as_in_training_or_the_export_is_refused(
+    photos_recipe: Path, tmp_path: Path
+) -> None:
+    run = fitted(photos_recipe, tmp_path / "runs", "optim.epochs=0")
+    torch.rand(7)  # whatever was drawn in between
+    task = make_task(run.recipe, load_captures(run.recipe))
+    task.prepare(quiet=True)
+
+    run.check_frozen(task.frozen_digest())
+
+    run.write_json("facts.json", run.facts() | {"frozen_digest": "another file"})
+    with pytest.raises(RunError, match=r"weights behind model\.pretrained are not those"):
+        export_run(run, tmp_path / "weight.onnx")
+
+
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(
+    spectra_recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    with pytest.raises(RecipeError, match=r"compute\.device: cuda, but torch sees no GPU"):
+        make_fabric(load_recipe(spectra_recipe, ["compute.device=cuda"]))
 
 
 def test_a_run_whose_data_have_changed_is_refused(spectra_recipe: Path, tmp_path: Path) -> None:

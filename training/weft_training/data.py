@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+import weft_datasets
 from weft.errors import ManifestError
 from weft_datasets.columns import UNKNOWN, truth_columns
 from weft_datasets.manifest import Manifest, read_manifest
@@ -100,12 +101,21 @@ def _manifest(recipe: Recipe) -> Manifest:
         return read_manifest(recipe.data.manifest)
     simulate = recipe.data.simulate
     assert simulate is not None, "the recipe was checked to have one source"
-    settings = json.dumps([recipe.task, simulate.model_dump(mode="json")], sort_keys=True)
+    made_by = [recipe.task, simulate.model_dump(mode="json"), _simulator()]
+    settings = json.dumps(made_by, sort_keys=True)
     folder = recipe.compute.cache / "simulated" / hashlib.sha256(settings.encode()).hexdigest()[:16]
     done = folder / "manifest.parquet"
     if done.is_file():
         return read_manifest(done)
     return _simulate(folder, simulate)
+
+
+def _simulator() -> str:
+    """Digest of the code that simulates: what an older one made is not what the recipe says now."""
+    total = hashlib.sha256()
+    for file in sorted(Path(weft_datasets.__file__).parent.rglob("*.py")):
+        total.update(file.read_bytes())
+    return total.hexdigest()
 
 
 def _simulate(folder: Path, settings: SimulateParcels | SimulateSpectra) -> Manifest:

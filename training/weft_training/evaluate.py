@@ -140,7 +140,7 @@ def _weighed(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
             usable.append(prepared)
             rows.append(truth | {"capture": photo["capture"], "n_photos": 1, "mode": "one"} | _said(estimate))
         together = _spread(usable, min(PHOTOS_PER_ESTIMATE, max(bundle.card.weight.max_photos, 1)))
-        if together:
+        if len(together) > 1:  # one photo is no set: as in the figures of a training
             estimate = weigher.weigh(together, **extras)
             rows.append(
                 truth | {"capture": subject, "n_photos": len(together), "mode": "all"} | _said(estimate)

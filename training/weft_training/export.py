@@ -70,6 +70,7 @@ def export_run(run: Run, out: Path) -> ExportReport:
         raise RunError(f"{run.folder}: the data have changed since the training; put them back to export it")
     task = make_task(run.recipe, captures)
     task.prepare(quiet=True)
+    run.check_frozen(task.frozen_digest())
     fold = _stored_fold(run)
     net = load_net(run, task, fold)
     real = _real_inputs(task, seed=run.recipe.seed)

@@ -37,6 +37,10 @@ class FibreTask:
         del quiet
         self._absorbance = _resampled(self.captures, self.grid_nm, self.needed_nm)
 
+    def frozen_digest(self) -> str:
+        """Nothing of this net comes from outside the run."""
+        return ""
+
     def build(self, rows: Rows, *, seed: int) -> FibreNet:
         torch.manual_seed(seed)
         model = self.recipe.model

@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from weft.errors import RecipeError
 from weft_training.data import TRAIN, Captures, load_captures, split_captures
 from weft_training.fibre_task import FibreTask
 from weft_training.metrics import metrics_of
 from weft_training.recipe import OptimSection, Recipe, WeightRecipe
-from weft_training.run import Run, write_frame, write_state
+from weft_training.run import Run, write_atomically, write_frame, write_state
 from weft_training.step import Batch, Criterion, train_step
 from weft_training.weight_task import WeightTask
 
@@ -44,6 +45,7 @@ class Task(Protocol):
     criterion: Criterion
 
     def prepare(self, *, quiet: bool) -> None: ...
+    def frozen_digest(self) -> str: ...
     def build(self, rows: Rows, *, seed: int) -> Any: ...
     def trained(self, net: Any) -> nn.Module: ...
     def backbone_parameters(self, net: Any) -> list[nn.Parameter]: ...
@@ -70,9 +72,11 @@ def make_task(recipe: Recipe, captures: Captures) -> Task:
 
 
 def make_fabric(recipe: Recipe) -> Fabric:
-    """One process, or as many as `torchrun` started."""
+    """One process, or as many as `torchrun` started; RecipeError where the device is not there."""
     import os
 
+    if recipe.compute.device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("compute.device: cuda, but torch sees no GPU here; write auto or cpu")
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return Fabric(
@@ -93,7 +97,7 @@ def fit_run(run: Run, fabric: Fabric) -> None:
         task = make_task(recipe, captures)
         task.prepare(quiet=fabric.global_rank > 0)
         if fabric.global_rank == 0:
-            run.settle_split(captures, fold)
+            run.settle_split(captures, fold, frozen=task.frozen_digest())
     stages = list_stages(fold)
     epochs = sum(recipe.optim.epochs for stage in stages if not _finished(run, stage))
     with tqdm(total=epochs, unit="epoch", disable=fabric.global_rank > 0 or None) as bar:
@@ -151,8 +155,11 @@ def fit_net(
     optimizer = torch.optim.AdamW(parameter_groups(module, task.backbone_parameters(net), optim))
     trained, optimizer = fabric.setup(module, optimizer)
     average = copy.deepcopy(module).eval()
-    steps = max(1, round(len(rows) / optim.batch))
+    # No more steps than leave every process something to do in each.
+    steps = max(1, min(round(len(rows) / optim.batch), len(rows) // fabric.world_size))
     start = _resume(folder / "checkpoint.pt", module, average, optimizer)
+    if fabric.global_rank == 0:
+        _forget_from(folder / "curve.jsonl", start)
     for epoch in range(start, optim.epochs):
         rng = seed_epoch(seed, epoch, rank=fabric.global_rank)
         # The order is the same in all processes; each takes its share of every batch.
@@ -252,6 +259,12 @@ def _resume(path: Path, module: nn.Module, average: nn.Module, optimizer: Any) -
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["epoch"]) + 1
+
+
+def _forget_from(curve: Path, epoch: int) -> None:
+    """Drop what a killed run noted of epochs that are gone through again, whole lines or half of one."""
+    if curve.is_file():
+        write_atomically(curve, b"".join(curve.read_bytes().splitlines(keepends=True)[:epoch]))
 
 
 def _keep(

@@ -22,7 +22,7 @@ from weft_training.leaderboard_page import render_page
 from weft_training.metrics import metrics_of
 from weft_training.plots import figures_of
 from weft_training.recipe import Recipe, load_recipe
-from weft_training.run import Run, code_revision, create_run, open_run
+from weft_training.run import Run, code_revision, create_run, runs_of
 
 
 class Board:
@@ -111,7 +111,7 @@ def finished_run(runs: Path, recipe: Recipe) -> Run:
         RunError: There is none; a run of other settings is none.
     """
     wanted = _comparable(recipe)
-    found = [open_run(path.parent) for path in sorted(runs.glob(f"{recipe.name}-*/recipe.yaml"))]
+    found = runs_of(recipe.name, runs)
     same = [run for run in found if run.done and _comparable(run.recipe) == wanted]
     if not same:
         there = f"; {len(found)} runs of that name are unfinished or have other settings" if found else ""

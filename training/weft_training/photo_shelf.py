@@ -7,11 +7,13 @@ import hashlib
 import io
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from weft import discs, marks, photos, weigher
 from weft.errors import ManifestError
 from weft.marks import MarkHint
 from weft.weigher import prepare_pixels
@@ -41,7 +43,7 @@ class PhotoShelf:
     def look(self, *, quiet: bool) -> None:
         """Hash every photo and find its scale, from the cache where it is known."""
         self.digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self._files]
-        known_at = self._cache / f"marks-{self._decode_px}.json"
+        known_at = self._cache / f"marks-{self._decode_px}-{_finder()}.json"
         known: dict[str, float] = json.loads(known_at.read_text()) if known_at.is_file() else {}
         for row in tqdm(range(len(self)), desc="scale marks", unit="photo", disable=quiet or None):
             hint = self._hints[row]
@@ -94,14 +96,23 @@ class PhotoShelf:
         return pixels[..., self._order], 0.0
 
 
+def _finder() -> str:
+    """Digest of the code that finds marks: a scale it no longer gives must not be trained on."""
+    total = hashlib.sha256()
+    for module in (discs, marks, photos, weigher):
+        assert module.__file__ is not None, "they are files"
+        total.update(Path(module.__file__).read_bytes())
+    return total.hexdigest()[:12]
+
+
 def _marks(captures: Captures) -> list[tuple[object, object]]:
     return list(zip(captures.column("mark"), captures.column("mark_mm"), strict=True))
 
 
 def _hint(recipe: WeightRecipe, kind: object, size_mm: object) -> MarkHint | None:
-    marks = recipe.data.marks
-    if isinstance(marks, Mark):
-        return MarkHint(kind=marks.kind, size_mm=marks.size_mm)
-    if marks == "none" or not isinstance(kind, str) or not isinstance(size_mm, float) or not size_mm > 0:
+    wanted = recipe.data.marks
+    if isinstance(wanted, Mark):
+        return MarkHint(kind=wanted.kind, size_mm=wanted.size_mm)
+    if wanted == "none" or not isinstance(kind, str) or not isinstance(size_mm, float) or not size_mm > 0:
         return None
     return MarkHint(kind=kind, size_mm=size_mm)  # pyright: ignore[reportArgumentType]

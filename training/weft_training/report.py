@@ -14,18 +14,20 @@ from weft.errors import StoreError
 
 # (figure in `metrics_of`, words, unit, decimals); what the rows did not carry is left out of the table.
 HEADLINES: Final[dict[Task, tuple[tuple[str, str, str, int], ...]]] = {
-    "weight": tuple(
-        (f"{mode}.{name}", f"{words}, {seen}", unit, decimals)
-        for mode, seen in (("one", "one photo"), ("all", "all photos of a subject"))
-        for name, words, unit, decimals in (
-            ("alde", "ALDE, mean |ln(predicted / true)|", "", 3),
-            ("mape", "mean error", "% of truth", 1),
-            ("within_x2", "within half and twice the truth", "of estimates", 3),
-            ("mae_grams", "mean error", "g", 1),
-            ("coverage", "truths inside the interval", "of subjects", 3),
-            ("width_ratio", "upper / lower end of the interval, median", "", 2),
-            ("answered", "photos that were usable", "of photos", 3),
-        )
+    "weight": (
+        *(
+            (f"{mode}.{name}", f"{words}, {seen}", unit, decimals)
+            for mode, seen in (("one", "one photo"), ("all", "all photos of a subject"))
+            for name, words, unit, decimals in (
+                ("alde", "ALDE, mean |ln(predicted / true)|", "", 3),
+                ("mape", "mean error", "% of truth", 1),
+                ("within_x2", "within half and twice the truth", "of estimates", 3),
+                ("mae_grams", "mean error", "g", 1),
+                ("coverage", "truths inside the interval", "of subjects", 3),
+                ("width_ratio", "upper / lower end of the interval, median", "", 2),
+            )
+        ),
+        ("answered", "photos that were usable", "of photos", 3),
     ),
     "composition": (
         ("subject.balanced_accuracy", "balanced accuracy of the main fibre, by subject", "", 3),

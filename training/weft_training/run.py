@@ -10,8 +10,10 @@ runs/<name>-<time>/
         curve.jsonl      one line an epoch
         predictions.parquet   of the rows this stage did not see
     predictions.parquet  all of them
-    metrics.json         and then the run is done
+    metrics.json         and then the run is done: it can be exported
     bundle.onnx          what `weft export` wrote
+    report/              report.html and its figures
+    recorded.json        what MLflow has of it; the last that `weft train` writes
 """
 
 import io
@@ -28,7 +30,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from weft.errors import RunError
+from weft.errors import RecipeError, RunError
 from weft_training.data import Captures
 from weft_training.recipe import Recipe, dump_recipe, load_recipe
 
@@ -43,6 +45,11 @@ class Run:
     @property
     def done(self) -> bool:
         return (self.folder / "metrics.json").is_file()
+
+    @property
+    def recorded(self) -> bool:
+        """True once `weft train` has nothing left to do here."""
+        return (self.folder / "recorded.json").is_file()
 
     def stage(self, name: str) -> Path:
         folder = self.folder / name
@@ -73,11 +80,14 @@ class Run:
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         write_atomically(self.folder / name, json.dumps(dict(values), indent=2, sort_keys=True).encode())
 
-    def settle_split(self, captures: Captures, fold: NDArray[np.int64]) -> None:
+    def settle_split(self, captures: Captures, fold: NDArray[np.int64], *, frozen: str = "") -> None:
         """Store the split, or make sure that a resumed run goes on with the very same data and split.
 
+        Args:
+            frozen: Digest of weights that the run uses and does not keep.
+
         Raises:
-            RunError: The data have changed since the run was started.
+            RunError: The data or the frozen weights have changed since the run was started.
         """
         path = self.folder / "split.parquet"
         frame = pd.DataFrame(
@@ -85,13 +95,23 @@ class Run:
         )
         if not path.is_file():
             write_frame(path, frame)
-            self.write_json("facts.json", self._gather(captures))
+            self.write_json("facts.json", self._gather(captures) | {"frozen_digest": frozen})
             return
+        self.check_frozen(frozen)
         stored = self.facts()["dataset_fingerprint"]
         if stored != captures.fingerprint or not pd.read_parquet(path).equals(frame):
             raise RunError(
                 f"{self.folder}: the data are not those it was started with (fingerprint {stored[:12]}, now "
                 f"{captures.fingerprint[:12]}); put them back or start a new run"
+            )
+
+    def check_frozen(self, digest: str) -> None:
+        """Raise RunError where the frozen weights are not those that the run was started with."""
+        stored = self.facts().get("frozen_digest", digest)  # older runs did not note it
+        if stored != digest:
+            raise RunError(
+                f"{self.folder}: the weights behind model.pretrained are not those it was started with "
+                f"(digest {stored[:12]}, now {digest[:12]}); put them back or start a new run"
             )
 
     def _gather(self, captures: Captures) -> dict[str, Any]:
@@ -131,18 +151,30 @@ def open_run(folder: Path) -> Run:
 
 
 def find_run(recipe: Recipe, runs: Path) -> Run:
-    """The newest unfinished run of this very recipe.
+    """The newest run of this very recipe that is not yet fitted, exported and recorded.
 
     Raises:
         RunError: There is none, or only of other settings.
     """
-    found = [open_run(path.parent) for path in sorted(runs.glob(f"{recipe.name}-*/recipe.yaml"))]
-    unfinished = [run for run in found if not run.done and run.recipe.name == recipe.name]
+    unfinished = [run for run in runs_of(recipe.name, runs) if not run.recorded]
     same = [run for run in unfinished if run.recipe == recipe]
     if not same:
         others = f"; {unfinished[-1].folder} has other settings" if unfinished else ""
         raise RunError(f"{runs}: no unfinished run of {recipe.name} to go on with{others}; start it anew")
     return same[-1]
+
+
+def runs_of(name: str, runs: Path) -> list[Run]:
+    """The runs of a recipe's name, oldest first; one whose recipe cannot be read any more is passed over."""
+    found: list[Run] = []
+    for path in sorted(runs.glob(f"{name}-*/recipe.yaml")):
+        try:
+            run = open_run(path.parent)
+        except RecipeError:
+            continue  # of an older Weft, with keys that are no longer known
+        if run.recipe.name == name:
+            found.append(run)
+    return found
 
 
 def check_same_recipe(run: Run, recipe: Recipe) -> None:
@@ -165,6 +197,7 @@ def code_revision() -> str:
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # else it is the revision of who installed us
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):

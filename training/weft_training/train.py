@@ -1,7 +1,9 @@
 """The whole of `weft train`: a run is made or taken up, fitted, exported, and recorded in MLflow."""
 
+from dataclasses import asdict
 from pathlib import Path
 
+from weft.errors import RunError
 from weft_training.export import export_run
 from weft_training.fit import fit_run, make_fabric
 from weft_training.recipe import Recipe
@@ -26,6 +28,7 @@ def train_run(recipe: Recipe, *, runs: Path, resume: str | None, last: str) -> s
         return None
     report = export_run(run, run.folder / "bundle.onnx")
     version = record_run(run, report.path, runs=runs)
+    run.write_json("recorded.json", {} if version is None else asdict(version))
     registered = "" if version is None else f", registered as {version.name} {version.version}"
     page = run.folder / "report" / "report.html"
     return f"{report.path}: {_headline(run.metrics())}{registered}\nreport: {page}"
@@ -37,6 +40,8 @@ def _take_up(recipe: Recipe, runs: Path, resume: str | None, last: str) -> Run:
     if resume == last:
         return find_run(recipe, runs)
     run = open_run(Path(resume))
+    if run.recorded:
+        raise RunError(f"{run.folder}: finished, nothing is left to resume; leave --resume out to train anew")
     check_same_recipe(run, recipe)
     return run
 

@@ -52,7 +52,10 @@ class WeightTask:
         self.shelf.look(quiet=quiet)
         if not self._frozen:
             return
-        self._stem = build_stem(self.recipe.model).eval()
+        # Seeded: without `pretrained` the export must come to the same random filters as the training did.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed)
+            self._stem = build_stem(self.recipe.model).eval()
         folder = self.recipe.compute.cache / f"features-{self._settings_key(self._stem)}"
         folder.mkdir(parents=True, exist_ok=True)
         found = [
@@ -61,6 +64,10 @@ class WeightTask:
         ]
         self._features = torch.stack([features for features, _ in found])
         self._longest = torch.stack([longest for _, longest in found])
+
+    def frozen_digest(self) -> str:
+        """Of the frozen stem, which no checkpoint of the run holds; "" where all of the net is trained."""
+        return "" if self._stem is None else _hashed(self._stem).hexdigest()
 
     def build(self, rows: Rows, *, seed: int) -> WeightNet:
         torch.manual_seed(seed)
@@ -220,9 +227,7 @@ class WeightTask:
         return features.clone(), longest
 
     def _settings_key(self, stem: WeightStem) -> str:
-        digest = hashlib.sha256()
-        for name, value in sorted(stem.state_dict().items()):
-            digest.update(name.encode() + value.numpy().tobytes())
+        digest = _hashed(stem)
         settings = [
             self.recipe.model.input_px,
             self.recipe.model.bands,
@@ -265,6 +270,13 @@ def build_stem(model: WeightModel) -> WeightStem:
         freeze_stages(backbone, model.freeze)
     mean, std = _scaling(model)
     return WeightStem(backbone, input_px=model.input_px, mean=mean, std=std)
+
+
+def _hashed(stem: WeightStem) -> "hashlib._Hash":
+    digest = hashlib.sha256()
+    for name, value in sorted(stem.state_dict().items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest
 
 
 def _scaling(model: WeightModel) -> tuple[list[float], list[float]]:
