@@ -27,6 +27,10 @@ CARD_KEY: Final = "weft.card"
 PROOF_KEY: Final = "weft.proof"
 SEAL_KEY: Final = "weft.sha256"
 PROOF_CASES: Final = 4
+OUTPUTS: Final[Mapping[Task, frozenset[str]]] = {
+    "weight": frozenset({"grams", "low_grams", "high_grams"}),
+    "composition": frozenset({"shares", "low", "high", "unknown"}),
+}
 BUNDLED: Final = Path(__file__).parent / "bundles"
 
 _DIGITS: Final = 64
@@ -82,7 +86,7 @@ def check_seal(data: bytes, *, source: str) -> str:
 
 
 def load_bundle(path: Path, *, task: Task | None = None, threads: int = 0) -> Bundle:
-    """Read and verify a bundle: seal, then card, then graph, then proof.
+    """Read and verify a bundle: seal, then graph, then card, then proof.
 
     Args:
         path: The bundle's file.
@@ -114,12 +118,16 @@ def open_bundle(data: bytes, *, source: str, task: Task | None = None, threads: 
     metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
     if CARD_KEY not in metadata or PROOF_KEY not in metadata:
         raise CardError(f"{source}: card or proof is missing; export it again with `weft export`")
-    card = read_card(metadata[CARD_KEY])
+    try:
+        card = read_card(metadata[CARD_KEY])
+    except CardError as error:
+        raise CardError(f"{source}: {error}") from error
     if task is not None and card.task != task:
         raise WrongTaskError(
             f"{source}: a bundle for {card.task}, needed one for {task}; name the other file"
         )
     bundle = Bundle(session=session, card=card, sha256=sha256, source=source)
+    _check_outputs(bundle)
     prove(bundle, unpack_proof(metadata[PROOF_KEY], source=source))
     return bundle
 
@@ -136,11 +144,40 @@ def gap(task: Task, expected: Arrays, found: Arrays) -> float:
     return worst
 
 
+def _check_outputs(bundle: Bundle) -> None:
+    """Raise CardError unless the graph gives what its task promises: a request is too late to notice."""
+    given = [name for name, _, _ in bundle.outputs()]
+    absent = OUTPUTS[bundle.card.task] - set(given)
+    if absent:
+        raise CardError(
+            f"{bundle.source}: the graph gives {', '.join(given)}, "
+            f"{', '.join(sorted(absent))} is missing for {bundle.card.task}; export it again"
+        )
+
+
 def prove(bundle: Bundle, cases: list[tuple[Arrays, Arrays]]) -> None:
-    """Raise ProofError where this machine's engine answers differently from the trained model."""
+    """Run the proof on this machine's engine.
+
+    Raises:
+        ProofError: It answers differently from the trained model, or cannot take the proof's inputs.
+        CardError: The graph answers for another number of fibres than the card names.
+    """
     bound = bundle.card.proof.bound
+    section = bundle.card.composition
     for number, (inputs, expected) in enumerate(cases, start=1):
-        found = gap(bundle.card.task, expected, bundle.run(inputs))
+        try:
+            answer = bundle.run(inputs)
+            found = gap(bundle.card.task, expected, answer)
+        except Exception as error:  # onnxruntime raises bare exceptions of several private types
+            raise ProofError(
+                f"{bundle.source}: proof {number} does not fit the graph ({type(error).__name__}); "
+                "export it again"
+            ) from error
+        if section is not None and answer["shares"].shape[-1] != len(section.fibres):
+            raise CardError(
+                f"{bundle.source}: the graph answers for {answer['shares'].shape[-1]} fibres, the card names "
+                f"{len(section.fibres)}; export it again"
+            )
         if found > bound:
             raise ProofError(
                 f"{bundle.source}: proof {number} differs by {found:.2g} from the trained model, bound is "

@@ -1,10 +1,12 @@
 """The card of a bundle: what it does, what it was made from, how good it is. JSON inside the ONNX file."""
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from weft.errors import CardError
+from weft.errors import CardError, FibreError
+from weft.fibres import fibre
 
 Task = Literal["weight", "composition"]
 TrainedOn = Literal["real", "simulated"]
@@ -32,19 +34,33 @@ class WeightCard(Section):
 class FibreCard(Section):
     """What a fibre bundle takes and what it has seen."""
 
-    fibres: tuple[str, ...]  # order of the F axis, names of `weft.fibres`
-    grid_nm: tuple[float, ...]  # wavelengths that any scan is resampled to, ascending
+    fibres: tuple[str, ...] = Field(min_length=1)  # order of the F axis, names of `weft.fibres`
+    grid_nm: tuple[float, ...] = Field(min_length=2)  # that any scan is resampled to, ascending
     needed_nm: tuple[float, float]  # a scan must cover at least this
     share_range: dict[str, tuple[float, float]]  # fibre -> smallest and largest share seen in training
     instruments: tuple[str, ...] = ()
     unknown_threshold: float = Field(default=0.5, ge=0, le=1)  # `unknown` at or above this: no composition
+
+    @model_validator(mode="after")
+    def is_a_list_of_fibres_on_a_grid(self) -> "FibreCard":
+        try:
+            known = {fibre(name).name for name in self.fibres}
+        except FibreError as error:
+            raise ValueError(str(error)) from error
+        if len(known) < len(self.fibres):
+            raise ValueError("a fibre is named twice")
+        if not all(low < high for low, high in pairwise(self.grid_nm)):
+            raise ValueError("grid_nm does not ascend")
+        if not self.needed_nm[0] < self.needed_nm[1]:
+            raise ValueError("needed_nm does not ascend")
+        return self
 
 
 class Proof(Section):
     """How closely this file answers like the model it was exported from."""
 
     engine: str  # "onnxruntime"
-    bound: float  # grams: relative; shares: absolute
+    bound: float = Field(gt=0, lt=1, allow_inf_nan=False)  # grams: relative; shares: absolute
     measured: float  # the largest gap found at export
     cases: int  # inputs compared at export; at most 4 of them travel in the file
 

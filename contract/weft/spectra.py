@@ -282,13 +282,18 @@ def reference_levels(
             raise ValueError(
                 f"{name} has shape {frame.shape}, needed (L,), (W, L) or (lines, W, L) of {shape}"
             )
+    level, floor = _level(white), _level(dark)
+    for name, found in (("white", level), ("dark", floor)):
+        if not bool(np.isfinite(found).all()):
+            raise ReferenceNeededError(
+                f"the {name} reference holds NaN, infinity or numbers beyond float32; record it again"
+            )
     top = float(white.max())
     full = int(top) in _FULL_SCALES and np.issubdtype(white.dtype, np.integer)
     if full and float((white == white.max()).mean()) > 0.01:
         raise ReferenceNeededError(
             f"the white reference is saturated at {top:g} counts; record it again with a shorter exposure"
         )
-    level, floor = _level(white), _level(dark)
     span = level - floor
     if not bool((span > 0).all()):
         place = np.unravel_index(int(np.argmin(span)), span.shape)
@@ -304,4 +309,5 @@ def _fits(frame: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def _level(frame: NDArray[Any]) -> NDArray[np.float32]:
-    return (frame.mean(axis=0) if frame.ndim == 3 else frame).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused by its name
+        return (frame.mean(axis=0) if frame.ndim == 3 else frame).astype(np.float32)

@@ -15,6 +15,8 @@ from weft.bundle import CARD_KEY, PROOF_KEY, SEAL_HEAD, load_bundle, open_bundle
 from weft.card import read_card
 from weft.errors import BundleError, CardError, ProofError, SealError, WrongTaskError
 
+PROOF = {"engine": "onnxruntime", "bound": 1e-4, "measured": 1e-6, "cases": 2}
+
 
 def rewritten(path: Path, change: Callable[[dict[str, str]], None]) -> bytes:
     """The bundle with changed metadata under a fresh, valid seal."""
@@ -114,6 +116,8 @@ def test_a_sealed_bundle_without_card_or_proof_is_refused(tiny_weight_bundle: Pa
         ({"coverage": 0.9, "calibration_subjects": 19}, "at least 20 calibration subjects"),
         ({"coverage": 1.0}, "coverage: Input should be less than 1"),
         ({"format": 2}, "format: Input should be 1"),
+        ({"proof": PROOF | {"bound": float("nan")}}, "proof.bound: Input should be"),
+        ({"proof": PROOF | {"bound": 1e9}}, "proof.bound: Input should be less than 1"),
     ],
 )
 def test_a_card_that_does_not_hold_is_refused_by_the_name_of_its_field(
@@ -122,8 +126,34 @@ def test_a_card_that_does_not_hold_is_refused_by_the_name_of_its_field(
     def edit(entries: dict[str, str]) -> None:
         entries[CARD_KEY] = json.dumps(json.loads(entries[CARD_KEY]) | change)
 
-    with pytest.raises(CardError, match=words):
+    with pytest.raises(CardError, match=f"card.onnx: bundle card: .*{words}"):
         open_bundle(rewritten(tiny_weight_bundle, edit), source="card.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"fibres": ["cotton", "wool", "polyester", "unobtainium"]}, "unobtainium"),
+        ({"fibres": ["cotton", "wool", "polyester", "polyester"]}, "a fibre is named twice"),
+        ({"fibres": ["cotton", "wool", "polyester"]}, "answers for 4 fibres, the card names 3"),
+        ({"grid_nm": [1700.0, 900.0]}, "grid_nm does not ascend"),
+        ({"needed_nm": [1650.0, 950.0]}, "needed_nm does not ascend"),
+    ],
+)
+def test_a_fibre_card_that_no_answer_could_be_made_with_is_refused(
+    write_fibre_bundle: Callable[..., Path], tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(CardError, match=words):
+        load_bundle(write_fibre_bundle(tmp_path / "fibre.onnx", composition=change))
+
+
+def test_a_graph_without_an_output_of_its_task_is_refused(tiny_weight_bundle: Path) -> None:
+    model = onnx.load_model_from_string(rewritten(tiny_weight_bundle, lambda _: None))
+    del model.metadata_props[-1]  # the seal
+    del model.graph.output[1]
+
+    with pytest.raises(CardError, match="the graph gives grams, high_grams, low_grams is missing for weight"):
+        open_bundle(sealed(model.SerializeToString()), source="mute.onnx")
 
 
 def test_a_card_that_is_no_json_is_refused() -> None:
@@ -137,6 +167,7 @@ def test_a_card_that_is_no_json_is_refused() -> None:
         ("%%%", "proof cannot be read"),
         ("aGVsbG8=", "proof cannot be read"),
         (pack_proof([]), "proof is empty"),
+        (pack_proof([({"photos": np.zeros(3)}, {"grams": np.zeros(1)})]), "proof 1 does not fit the graph"),
     ],
 )
 def test_an_unreadable_proof_is_refused(tiny_weight_bundle: Path, proof: str, words: str) -> None:

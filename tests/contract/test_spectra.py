@@ -199,6 +199,16 @@ def test_a_saturated_white_reference_is_refused() -> None:
         reflectance_from_counts(np.ones((2, 3, 9)), white=white, dark=np.full(9, 100))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("which", ["white", "dark"])
+def test_a_reference_that_holds_no_number_in_one_place_is_refused(which: str, wrong: float) -> None:
+    frames = {"white": np.full((4, 3, 8), 2000.0), "dark": np.full((4, 3, 8), 10.0)}
+    frames[which][1, 2, 5] = wrong
+
+    with pytest.raises(ReferenceNeededError, match=f"the {which} reference holds NaN, infinity"):
+        reflectance_from_counts(np.full((5, 3, 8), 900.0), **frames)
+
+
 def test_references_of_another_shape_are_a_callers_slip() -> None:
     with pytest.raises(ValueError, match=r"white has shape \(8,\)"):
         reflectance_from_counts(np.ones((2, 3, 9)), white=np.ones(8), dark=np.ones(9))
