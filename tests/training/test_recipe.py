@@ -50,6 +50,8 @@ def test_overrides_win_over_the_file() -> None:
         ("model.init=ridge", "init: ridge needs freeze: all"),
         ("task=sorting", "weight"),
         ("epochs", "write key=value"),
+        ("=3", "write key=value"),
+        ("weight=3", "weight: there is no such key"),
         ("model.hidden=${no.such.key}", "not a readable recipe"),
     ],
 )
@@ -76,6 +78,12 @@ def test_a_recipe_that_is_not_there_or_no_yaml_is_refused(tmp_path: Path) -> Non
         load_recipe(tmp_path / "bad.yaml")
     with pytest.raises(RecipeError):
         check_recipe([1, 2], source="a list")
+    (tmp_path / "list.yaml").write_text("[1, 2]")
+    with pytest.raises(RecipeError, match="not a readable recipe"):
+        load_recipe(tmp_path / "list.yaml")
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(RecipeError, match="task: this key is missing; write `task: weight`"):
+        load_recipe(tmp_path / "empty.yaml")
 
 
 def test_a_fibre_that_has_another_name_here_is_named() -> None:

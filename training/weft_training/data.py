@@ -145,7 +145,7 @@ def _chosen(manifest: Manifest, recipe: Recipe) -> Manifest:
     if absent:
         raise ManifestError(
             f"data.exclude_subjects: manifest '{manifest.name}' has no subject {', '.join(absent)}; check "
-            f"the spelling"
+            f"the spelling, or take it out (data.exclude_subjects=[])"
         )
     keep &= ~frame["subject"].isin(data.exclude_subjects).to_numpy()
     for column, value in data.where.items():

@@ -287,7 +287,7 @@ _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe, lay `key=value` overrides over it, check it; RecipeError names the path of a fault."""
     for override in overrides:
-        if "=" not in override:
+        if "=" not in override or not override.partition("=")[0].strip():
             raise RecipeError(f"{override!r} is no override; write key=value, such as optim.epochs=3")
     try:
         merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
@@ -296,7 +296,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(
             f"{path}: there is no such recipe; `ls configs` shows those that come along"
         ) from error
-    except (OSError, yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+    # OmegaConf answers a list where a mapping should be with a bare TypeError.
+    except (OSError, yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
         raise RecipeError(f"{path}: not a readable recipe: {' '.join(str(error).split())}") from error
     return check_recipe(plain, source=str(path))
 
@@ -323,13 +324,16 @@ def _one_source(data: Data) -> Data:
 
 def _where(location: tuple[int | str, ...]) -> str:
     # Pydantic puts the discriminator's value first; it is no key of the file.
-    keys = [str(part) for part in location if part not in {"weight", "composition"}]
+    tagged = location[:1] in {("weight",), ("composition",)}
+    keys = [str(part) for part in location[tagged:]]
     return ".".join(keys) or "task"
 
 
 def _what(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "there is no such key; see docs/recipes.md"
+    if fault["type"] == "union_tag_not_found":
+        return "this key is missing; write `task: weight` or `task: composition`"
     if fault["type"] == "missing":
         return "this key is missing"
     return str(fault["msg"])
