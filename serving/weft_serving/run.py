@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from weft.card import Task
 from weft.errors import BundleError, StoreError
 from weft.limits import PHOTO_BYTES
 from weft_serving.app import create_app
+from weft_serving.headers import headers_within
+from weft_serving.metrics import log
 from weft_serving.settings import Settings
 from weft_serving.store import open_store
 
@@ -37,6 +40,7 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
         _log_to_stderr()
         config = uvicorn.Config(
             app,
+            http=headers_within(settings.idle_seconds),
             log_config=None,
             access_log=False,  # its lines hold ids and addresses; ours do not
             server_header=False,
@@ -127,10 +131,25 @@ def example_scan(fibre: Bundle) -> dict[str, object]:
     }
 
 
+class _JsonLine(logging.Formatter):
+    """One JSON object a line, ours and uvicorn's. No tracebacks: their last line may quote what was sent."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = record.getMessage()
+        fields = json.loads(told) if record.name == log.name else {"event": "server", "message": told}
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        return json.dumps({"time": at, "level": record.levelname, **fields}, ensure_ascii=False)
+
+
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for name, level in (("weft.serving", logging.INFO), ("uvicorn.error", logging.WARNING)):
+    handler.setFormatter(_JsonLine())
+    levels = {
+        "weft.serving": logging.INFO,
+        "uvicorn.error": logging.WARNING,
+        "python_multipart": logging.CRITICAL,  # it comments on bodies that we refuse anyway
+    }
+    for name, level in levels.items():
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False

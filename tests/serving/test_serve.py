@@ -4,11 +4,11 @@ import http.client
 import json
 import os
 import re
-import shlex
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 FORM = "multipart/form-data; boundary=b"
+PART_WITHOUT_ITS_END = '--b\r\nContent-Disposition: form-data; name="wrap"\r\n\r\nbag\r\n--bX'
 SERVE = [sys.executable, "-c", "from weft_serving.cli import serve; serve()"]
 
 
@@ -31,10 +32,18 @@ class Server:
 
 
 @pytest.fixture
-def server(tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path: Path) -> Iterator[Server]:
+def variables() -> dict[str, str]:
+    """Of the server's environment; a test may parametrize them."""
+    return {}
+
+
+@pytest.fixture
+def server(
+    tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path: Path, variables: dict[str, str]
+) -> Iterator[Server]:
     process = subprocess.Popen(
         [*SERVE, "--weight", str(tiny_weight_bundle), "--fibre", str(tiny_fibre_bundle), "--port", "0"],
-        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=environment(**variables), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(8)]
@@ -61,16 +70,11 @@ def get(url: str) -> Any:
         return json.load(reply)
 
 
-def test_it_answers_soon_prints_lines_that_work_and_stops_when_told(
-    server: Server, tmp_path: Path, jpeg: Any
-) -> None:
+def test_it_answers_soon_prints_lines_that_work_and_stops_when_told(server: Server, tmp_path: Path) -> None:
     assert get(f"{server.base}/readyz") == {"status": "ok"}
-    (tmp_path / "photo.jpg").write_bytes(jpeg())
     curls = [line.strip() for line in server.lines if line.strip().startswith("curl")]
     answers = [
-        json.loads(
-            subprocess.run([*shlex.split(line), "-sS"], cwd=tmp_path, capture_output=True, check=True).stdout
-        )
+        json.loads(subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=True).stdout)
         for line in curls
     ]
 
@@ -112,6 +116,34 @@ def test_hostile_connections_do_not_stop_it(server: Server, jpeg: Any) -> None:
     fine.request("POST", "/v1/estimates", body, {"Content-Type": FORM})
     assert fine.getresponse().status == 200
     fine.close()
+
+
+@pytest.mark.parametrize("variables", [{"WEFT_IDLE_SECONDS": "1"}])
+def test_half_a_header_does_not_hold_a_connection_for_ever_and_every_log_line_is_json(server: Server) -> None:
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as silent,
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as half,
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as second,
+    ):
+        half.sendall(b"GET /healthz HTTP/1.1\r\nHost: x")
+        second.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert second.recv(4096).startswith(b"HTTP/1.1 200")
+        second.sendall(b"GET /healthz HTTP/1.1\r\nHost: x")
+        for line in (silent, half):
+            assert line.recv(4096) == b""
+        while second.recv(4096):
+            pass
+    body = PART_WITHOUT_ITS_END.encode()
+    told = urllib.request.Request(f"{server.base}/v1/estimates", body, {"Content-Type": FORM})
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        urllib.request.urlopen(told, timeout=20)
+
+    server.process.send_signal(signal.SIGINT)
+    _, errors = server.process.communicate(timeout=20)
+    lines = [json.loads(line) for line in errors.splitlines()]
+    assert lines[-1]["event"] == "request"
+    assert lines[-1]["status"] == 400
+    assert all({"time", "level", "event"} <= set(line) for line in lines)
 
 
 def test_the_stream_works_over_a_real_socket_and_its_messages_are_bounded(server: Server, jpeg: Any) -> None:
