@@ -5,7 +5,7 @@
     │   ├── PhotoError
     │   │   ├── UnsupportedPhotoError   not an image, or a kind we do not read
     │   │   ├── BrokenPhotoError        truncated, empty or damaged
-    │   │   ├── TooLargeError           bytes, pixels or count beyond `weft.limits`
+    │   │   ├── TooLargeError           bytes or pixels beyond `weft.limits`
     │   │   └── WrongPhotosError        number or bands that the bundle cannot take
     │   └── ScanError
     │       ├── UnsupportedScanError    a file kind we do not read

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from weft import limits
 from weft.bundle import Bundle
 from weft.card import SEASONS, WRAPS
-from weft.errors import InputError, PhotoError, TooLargeError, WrongPhotosError, WrongTaskError
+from weft.errors import InputError, PhotoError, WrongPhotosError, WrongTaskError
 from weft.marks import SEARCH_PX, Mark, MarkHint, find_mark
 from weft.photos import Photo, decode_photo
 from weft.quality import Advice, advise
@@ -246,6 +246,6 @@ def check_count(photos: int) -> None:
     if photos < 1:
         raise WrongPhotosError("no photo was sent; send one to nine photos of the same thing")
     if photos > limits.PHOTOS_PER_ESTIMATE:
-        raise TooLargeError(
+        raise WrongPhotosError(
             f"{photos} photos were sent, at most {limits.PHOTOS_PER_ESTIMATE} are taken; send fewer"
         )

@@ -12,7 +12,6 @@ from weft.bundle import load_bundle
 from weft.errors import (
     BrokenPhotoError,
     InputError,
-    TooLargeError,
     UnsupportedPhotoError,
     WrongPhotosError,
     WrongTaskError,
@@ -122,7 +121,7 @@ def test_where_every_file_is_broken_the_first_error_is_raised(weigher: Weigher) 
 def test_no_photo_and_too_many_photos_are_refused(weigher: Weigher) -> None:
     with pytest.raises(WrongPhotosError, match="no photo was sent"):
         weigher.prepare_all([])
-    with pytest.raises(TooLargeError, match="10 photos were sent, at most 9"):
+    with pytest.raises(WrongPhotosError, match="10 photos were sent, at most 9"):
         weigher.weigh([weigher.prepare(jpeg())] * 10)
 
 

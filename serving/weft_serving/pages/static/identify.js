@@ -76,15 +76,18 @@ function drawMap({ href, legend }) {
       element("span", { class: "key" }, element("i", { style: `background:${colour}` }), `${fibre} ${percent(pixel_share)} %`))));
 }
 
+let chart = null; // one at a time: its predecessor's listeners would stay for ever
+const size = (place) => ({ width: place.clientWidth, height: Math.min(300, Math.max(200, place.clientWidth * 0.5)) });
+addEventListener("resize", () => chart?.setSize(size(chart.root.parentElement)));
+
 function drawSpectrum(place, { wavelength_nm, absorbance }) {
   const ink = getComputedStyle(document.body).color;
   const line = getComputedStyle(document.documentElement).getPropertyValue("--brand");
   const axis = (label) => ({ label, stroke: ink, grid: { stroke: "#8883", width: 1 }, ticks: { stroke: "#8886" } });
-  const size = () => ({ width: place.clientWidth, height: Math.min(300, Math.max(200, place.clientWidth * 0.5)) });
-  const chart = new window.uPlot({
-    ...size(), scales: { x: { time: false } },
+  chart?.destroy();
+  chart = new window.uPlot({
+    ...size(place), scales: { x: { time: false } },
     series: [{ label: "nm" }, { label: "absorbance", stroke: line, width: 2 }],
     axes: [axis("wavelength, nm"), axis("absorbance")],
   }, [wavelength_nm, absorbance], place);
-  addEventListener("resize", () => chart.setSize(size()));
 }
