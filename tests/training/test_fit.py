@@ -173,6 +173,27 @@ def test_a_frozen_backbone_is_the_same_at_export_as_in_training_or_the_export_is
         export_run(run, tmp_path / "weight.onnx")
 
 
+@pytest.mark.parametrize("freeze", ["all", "none"])
+def test_what_no_training_photo_came_with_does_not_move_an_answer(
+    photos_recipe: Path, tmp_path: Path, freeze: str
+) -> None:
+    settings = load_recipe(photos_recipe, [f"model.freeze={freeze}", "model.init=none"])
+    captures = load_captures(settings)
+    task = make_task(settings, captures)
+    task.prepare(quiet=True)
+    net = task.build(np.arange(len(captures)), seed=1).eval()
+    inputs = {name: torch.from_numpy(value) for name, value in task.graph_inputs(np.array([0])).items()}
+
+    def said(**stated: torch.Tensor) -> float:
+        with torch.inference_mode():
+            return float(net(**inputs | stated).log_grams)
+
+    plain = said()
+    assert said(mm_per_pixel=torch.full((1, 1), 2.0)) == plain, "no photo had a mark"
+    assert said(wrap=torch.tensor([2])) == plain
+    assert said(season=torch.tensor([2])) != plain, "half of the parcels have a season"
+
+
 def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(
     spectra_recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,10 @@ class WeightTail(nn.Module):
         self.register_buffer("feature_std", torch.ones(features))
         self.register_buffer("log_mean", torch.tensor(math.log(1000.0)))
         self.register_buffer("log_std", torch.tensor(1.0))
+        # Scale, season, wrap: 0 for what no training photo came with. Its weights are as they were drawn, and
+        # whoever states it in service would be answered by chance. A fact of the data, not of the weights.
+        self.heard: Tensor
+        self.register_buffer("heard", torch.ones(3), persistent=False)
 
     def forward(
         self, features: Tensor, mask: Tensor, view_mm: Tensor, season: Tensor, wrap: Tensor
@@ -89,7 +93,9 @@ class WeightTail(nn.Module):
             view_mm: (B, N) millimetres that the photo's longer side spans at the scale mark; 0 unknown.
             season, wrap: (B,) 0 unknown, else 1 + index in `weft.card`.
         """
-        seen = self.describe(features, view_mm)  # (B, N, D + 2)
+        scale_heard, season_heard, wrap_heard = self.heard.unbind()
+        season, wrap = season * season_heard.long(), wrap * wrap_heard.long()
+        seen = self.describe(features, view_mm * scale_heard)  # (B, N, D + 2)
         share = mask.float() / mask.float().sum(-1, keepdim=True).clamp(min=1)  # (B, N)
         direct = (self.direct(seen)[..., 0] * share).sum(-1)  # (B,)
         pooled = (self.look(seen) * share[..., None]).sum(-2)  # (B, hidden)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,8 @@ class WeightTask:
         tail = WeightTail(
             features=features, hidden=self.recipe.model.hidden, dropout=self.recipe.model.dropout
         )
+        known = self.uses(rows)
+        tail.heard.copy_(torch.tensor([float(extra in known) for extra in get_args(Extra)]))
         log_grams = torch.from_numpy(self.grams[rows]).log()
         tail.log_mean.copy_(log_grams.mean())
         tail.log_std.copy_(log_grams.std(unbiased=False).clamp(min=0.05))
@@ -151,12 +154,13 @@ class WeightTask:
             "wrap": self.wrap[rows[:1]],
         }
 
-    def uses(self) -> tuple[Extra, ...]:
-        """The extras that were known of at least one subject: the others mean nothing to the net."""
+    def uses(self, rows: Rows | None = None) -> tuple[Extra, ...]:
+        """The extras known of at least one of `rows` (all); the net does not listen to the others."""
+        chosen = np.arange(len(self.captures)) if rows is None else rows
         known: dict[Extra, bool] = {
-            "mm_per_pixel": bool(self.shelf.scaled.any()),
-            "season": bool(self.season.any()),
-            "wrap": bool(self.wrap.any()),
+            "mm_per_pixel": bool(self.shelf.scaled[chosen].any()),
+            "season": bool(self.season[chosen].any()),
+            "wrap": bool(self.wrap[chosen].any()),
         }
         return tuple(extra for extra, is_known in known.items() if is_known)
 
