@@ -7,7 +7,8 @@ import pytest
 
 from weft.errors import ManifestError
 from weft_training.data import TRAIN, load_captures, split_captures, target_shares
-from weft_training.recipe import FibreRecipe, SplitSection, load_recipe
+from weft_training.photo_shelf import PhotoShelf
+from weft_training.recipe import FibreRecipe, SplitSection, WeightRecipe, load_recipe
 
 
 def test_the_card_will_say_simulated_where_a_row_is(spectra_recipe: Path) -> None:
@@ -69,3 +70,22 @@ def test_scans_that_do_not_cover_the_grid_are_named(spectra_recipe: Path) -> Non
 
     with pytest.raises(ManifestError, match=r"cover 900-1700 nm, model\.grid needs 810-1590 nm"):
         make_task(recipe, load_captures(recipe)).prepare(quiet=True)
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_only_a_simulated_photo_has_its_scale_from_the_simulator(
+    simulated: bool, photos_recipe: Path
+) -> None:
+    recipe = load_recipe(photos_recipe)
+    assert isinstance(recipe, WeightRecipe)
+    captures = load_captures(recipe)
+    told = {"simulated": simulated, "mark": "qr", "mark_mm": 60.0, "mark_mm_per_pixel_truth": 2.0}
+    captures.manifest.frame[list(told)] = list(told.values())
+
+    shelf = PhotoShelf(captures, recipe)
+    shelf.look(quiet=True)
+
+    known = [shelf.mm_per_pixel(row) for row in range(len(shelf)) if shelf.scaled[row]]
+    assert bool(known) == simulated  # there is no label in these photos to be found
+    assert known == pytest.approx([2.0] * len(known), rel=0.05)  # as the finder reads, not to the last digit
+    assert len(set(known)) == len(known)
