@@ -53,7 +53,7 @@ LINES: Final = (
     Line(
         name="food-one",
         task="weighed food, one photo",
-        split="5 folds by object",
+        split="5 folds by object; the coin finder was tuned on 500 of these photos",
         kind="ecustfd",
         source="photos/weighed_food_with_coin",
         recipe="weight-ecustfd.yaml",
@@ -67,7 +67,7 @@ LINES: Final = (
     Line(
         name="food-all",
         task="weighed food, all photos of an object together",
-        split="5 folds by object",
+        split="5 folds by object; the coin finder was tuned on 500 of these photos",
         kind="ecustfd",
         source="photos/weighed_food_with_coin",
         recipe="weight-ecustfd.yaml",

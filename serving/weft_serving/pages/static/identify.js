@@ -60,7 +60,7 @@ function drawComposition(answer) {
   result.scrollIntoView({ behavior: "smooth", block: "start" });
 }
 
-const headline = (shares) => shares.filter((each) => each.share >= 0.05).map((each) => `${percent(each.share)} % ${each.fibre}`).join(", ");
+const headline = (shares) => shares.filter((each) => each.share >= 0.05).map((each) => `${percent(each.share)}\u00a0%\u00a0${each.fibre}`).join(", ");
 
 function bar({ fibre, code, share, low, high }) {
   const margin = low === null ? null : element("b", { style: `left:${low * 100}%;width:${(high - low) * 100}%` });
@@ -86,7 +86,7 @@ function drawSpectrum(place, { wavelength_nm, absorbance }) {
   const axis = (label) => ({ label, stroke: ink, grid: { stroke: "#8883", width: 1 }, ticks: { stroke: "#8886" } });
   chart?.destroy();
   chart = new window.uPlot({
-    ...size(place), scales: { x: { time: false } },
+    ...size(place), scales: { x: { time: false } }, legend: { show: false },
     series: [{ label: "nm" }, { label: "absorbance", stroke: line, width: 2 }],
     axes: [axis("wavelength, nm"), axis("absorbance")],
   }, [wavelength_nm, absorbance], place);
