@@ -129,14 +129,25 @@ def test_a_damaged_bundle_is_not_promoted_and_nothing_changes(
 
 
 def test_a_bundle_that_answers_differently_here_is_not_promoted(
-    runs: Path, tmp_path: Path, write_weight_bundle: Callable[..., Path]
+    runs: Path, tmp_path: Path, tiny_weight_bundle: Path
 ) -> None:
+    import onnx
+
+    from weft.bundle import PROOF_KEY, pack_proof, sealed, unpack_proof
     from weft_training.promote import promote
 
-    proof = {"engine": "onnxruntime", "bound": -1.0, "measured": 0.0, "cases": 2}  # no answer is that close
-    register(runs, write_weight_bundle(tmp_path / "strict.onnx", proof=proof), "weft-weight")
+    model = onnx.load(str(tiny_weight_bundle))
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    heavier = [
+        (inputs, {name: value * 1.01 for name, value in answers.items()})
+        for inputs, answers in unpack_proof(kept[PROOF_KEY], source="tiny")
+    ]
+    onnx.helper.set_model_props(model, {"weft.card": kept["weft.card"], PROOF_KEY: pack_proof(heavier)})
+    other = tmp_path / "other.onnx"
+    other.write_bytes(sealed(model.SerializeToString()))
+    register(runs, other, "weft-weight")
 
-    with pytest.raises(BundleError, match="bound is -1"):
+    with pytest.raises(BundleError, match="differs by"):
         promote("weft-weight", "1", bundles=tmp_path / "bundles", runs=runs)
 
 
