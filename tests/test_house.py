@@ -19,7 +19,6 @@ FLOORS = {
 OURS = {"weft", "weft_datasets", "weft_training", "weft_serving"}
 MOST_LINES = 400
 MOST_FUNCTION_LINES = 60
-MOST_POSITIONAL = 5
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
