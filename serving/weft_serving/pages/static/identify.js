@@ -16,8 +16,15 @@ export function setUpIdentify() {
     name.textContent = file ? file.name : "";
     go.disabled = !file && !pasted.value.trim();
   };
-  scan.addEventListener("change", changed);
-  pasted.addEventListener("input", changed);
+  // One or the other: what is shown is what will be identified.
+  scan.addEventListener("change", () => {
+    if (scan.files[0]) pasted.value = "";
+    changed();
+  });
+  pasted.addEventListener("input", () => {
+    if (pasted.value.trim()) scan.value = "";
+    changed();
+  });
   document.getElementById("example").addEventListener("click", async () => {
     scan.value = "";
     pasted.value = await (await fetch("/static/example-scan.csv")).text();
