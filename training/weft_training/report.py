@@ -35,7 +35,7 @@ HEADLINES: Final[dict[Task, tuple[tuple[str, str, str, int], ...]]] = {
         ("macro_f1", "macro F1 of the main fibre, by scan", "", 3),
         ("mae_points", "mean error of a share", "points", 2),
         ("unknown_auroc", "unknown told apart (AUROC)", "", 3),
-        ("share_coverage", "true shares inside their margin", "of shares", 3),
+        ("share_coverage", "all true shares inside their margins", "of scans", 3),
         ("answered", "scans that fit the bundle", "of scans", 3),
     ),
 }
