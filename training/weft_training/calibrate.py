@@ -143,7 +143,7 @@ def calibrate_shares(
 
     A margin over all swatches would be tiny for a rare fibre (it is nearly always absent, and rightly so) and
     wrong just where the fibre is found; hence the bands. The coverage is that of whole answers: of all shares
-    of a garment together (0.89 of simulated garments kept aside; 0.47 where each fibre was promised by itself).
+    of a garment together (0.89 of simulated ones kept aside; 0.47 where each fibre was promised by itself).
 
     Returns:
         None under `SUBJECTS_NEEDED` subjects of known composition.

@@ -53,12 +53,13 @@ export function origin(bundle) {
     : element("span", { class: "muted" }, `${bundle.name} ${bundle.version}`);
 }
 
-// Runs `work` while `button` is busy, and puts what went wrong where it can be read.
-export async function busy(button, place, work) {
+// Runs `work` while `button` is busy, and puts what went wrong where it can be read, never above an old answer.
+export async function busy(button, place, answer, work) {
   const label = button.textContent;
   button.disabled = true;
   button.textContent = "One moment…";
   place.hidden = true;
+  answer.hidden = true;
   try {
     await work();
   } catch (problem) {

@@ -29,11 +29,11 @@ export function setUpIdentify() {
     scan.value = "";
     pasted.value = await (await fetch("/static/example-scan.csv")).text();
     changed();
-    busy(go, problem, identify);
+    busy(go, problem, result, identify);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    busy(go, problem, identify);
+    busy(go, problem, result, identify);
   });
 }
 

@@ -31,11 +31,11 @@ export function setUpWeigh() {
     form.elements.mark.value = "qr";
     showMarkSize();
     drawThumbs();
-    busy(go, problem, estimate);
+    busy(go, problem, result, estimate);
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    busy(go, problem, estimate);
+    busy(go, problem, result, estimate);
   });
 }
 
