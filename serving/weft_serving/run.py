@@ -8,7 +8,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import uvicorn
 
 from weft.bundle import BUNDLED, Bundle, load_bundle
@@ -112,23 +111,11 @@ def greeting(listening: socket.socket, settings: Settings, *, weight: Bundle, fi
         f"  curl -s {base}/static/example-parcel.jpg | curl -F 'photos=@-;filename=parcel.jpg' -F mark=qr "
         f"-F mark_mm=60 {base}/v1/estimates"
     )
-    lines.append("or, without any file, a made-up spectrum:")
-    example = json.dumps(example_scan(fibre))
-    lines.append(f"  curl -H content-type:application/json -d '{example}' {base}/v1/compositions")
+    lines.append("or with the simulated scan:")
+    lines.append(
+        f"  curl -s {base}/static/example-scan.csv | curl -F 'file=@-;filename=scan.csv' {base}/v1/compositions"
+    )
     return lines
-
-
-def example_scan(fibre: Bundle) -> dict[str, object]:
-    """A short smooth spectrum over the range that the bundle needs; it shows the form, not a real fabric."""
-    section = fibre.card.composition
-    low, high = section.needed_nm if section is not None else (900.0, 1700.0)
-    nm = np.linspace(np.floor(low), np.ceil(high), 17)
-    values = 0.55 - 0.18 * np.exp(-(((nm - 1490) / 60) ** 2)) - 0.1 * np.exp(-(((nm - 1200) / 40) ** 2))
-    return {
-        "wavelength_nm": [round(float(value), 1) for value in nm],
-        "values": [round(float(value), 3) for value in values],
-        "quantity": "reflectance",
-    }
 
 
 class _JsonLine(logging.Formatter):
