@@ -113,7 +113,8 @@ def greeting(listening: socket.socket, settings: Settings, *, weight: Bundle, fi
     )
     lines.append("or with the simulated scan:")
     lines.append(
-        f"  curl -s {base}/static/example-scan.csv | curl -F 'file=@-;filename=scan.csv' {base}/v1/compositions"
+        f"  curl -s {base}/static/example-scan.csv | curl -F 'file=@-;filename=scan.csv' "
+        f"{base}/v1/compositions"
     )
     return lines
 
