@@ -50,7 +50,8 @@ class WeightCalibration:
 class ShareCalibration:
     """Margins around predicted shares, by fibre and band of the predicted share: (F, bands).
 
-    `coverage` is that of whole answers: the part of garments whose shares all lie inside. A margin is 1 where too few subjects were seen: that interval is 0..1, which says "no idea" and is true.
+    `coverage` is that of whole answers: the part of garments whose shares all lie inside. A margin is 1 where
+    too few subjects were seen: that interval is 0..1, which says "no idea" and is true.
     """
 
     coverage: float
