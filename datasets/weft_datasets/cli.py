@@ -115,6 +115,9 @@ def simulate() -> None:
 )
 @click.option("--size-px", type=click.IntRange(64, 4096), default=320, show_default=True)
 @click.option("--bands", default="red,green,blue", show_default=True, help="Order of the bands, by comma.")
+@click.option(
+    "--faults", is_flag=True, help="Also a photo of each fault: cut off, several, none, covered, screen."
+)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--sheet", type=FILE, help="Also write a contact sheet, PNG or JPEG.")
 def parcels(out: Path, *, bands: str, sheet: Path | None, **options: Any) -> None:

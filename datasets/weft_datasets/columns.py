@@ -37,6 +37,7 @@ TYPES: Final[dict[str, pa.DataType]] = {
     "session": pa.string(),
     "season": pa.string(),
     "wrap": pa.string(),
+    "fault": pa.string(),  # why a photo should not be weighed by, `weft.quality`; empty where it is good
     "split": pa.string(),
     "simulated": pa.bool_(),
     "label_note": pa.string(),  # why a label should be doubted

@@ -18,6 +18,7 @@ import simplejpeg
 from numpy.random import Generator, SeedSequence, default_rng
 from numpy.typing import NDArray
 
+from weft_datasets.faults import FAULTS, Good, faulty_photo
 from weft_datasets.manifest import Manifest, make_manifest, write_manifest
 from weft_datasets.parcels import Parcel, draw_parcel, parcel_meshes
 from weft_datasets.render import clutter, label
@@ -42,6 +43,14 @@ class _Laid:
     axes: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    scene: Scene
+    laid: _Laid | None
+    stand: Stand
+    parcel_meshes: int  # the first of the scene's meshes
+
+
 def write_parcels(
     out: Path,
     *,
@@ -50,6 +59,7 @@ def write_parcels(
     photos: tuple[int, int] = (1, 3),
     size_px: int = 320,
     bands: Sequence[str] = RGB,
+    faults: bool = False,
     workers: int = 1,
 ) -> Manifest:
     """Draw parcels, photograph each one to three times, and write photos and `manifest.parquet` below `out`.
@@ -58,6 +68,8 @@ def write_parcels(
         photos: Fewest and most photos of a subject.
         size_px: Longest side of a photo.
         bands: Any of `red green blue nir swir`; other than plain RGB the photos are .npy, uint8 (H, W, C).
+        faults: Also a photo of each fault of `weft_datasets.faults`, named in the column `fault`; the good
+            photos stay what they are without.
         workers: Processes; the bytes do not depend on it.
 
     Raises:
@@ -71,11 +83,17 @@ def write_parcels(
     unknown = [band for band in bands if band not in BANDS]
     if unknown or not bands or len(set(bands)) != len(bands):
         raise ValueError(f"got bands {list(bands)}; needed: different ones out of {list(BANDS)}")
+    if faults and tuple(bands) != RGB:
+        raise ValueError(
+            f"got bands {list(bands)} with faults; needed: {list(RGB)}, as a screen shows no others"
+        )
     (out / "photos").mkdir(parents=True, exist_ok=True)
-    job = partial(_write_subject, out, seed=seed, photos=photos, size_px=size_px, bands=tuple(bands))
+    job = partial(
+        _write_subject, out, seed=seed, photos=photos, size_px=size_px, bands=tuple(bands), faults=faults
+    )
     rows = [row for found in _each(job, range(subjects), workers) for row in found]
     notes = {
-        "source": f"weft simulate parcels --subjects {subjects} --seed {seed}",
+        "source": f"weft simulate parcels --subjects {subjects} --seed {seed}{' --faults' * faults}",
         "licence": "CC0-1.0",
         "simulated": True,
         "bands": list(bands),
@@ -95,34 +113,49 @@ def _each(
 
 
 def _write_subject(
-    out: Path, number: int, *, seed: int, photos: tuple[int, int], size_px: int, bands: tuple[str, ...]
+    out: Path,
+    number: int,
+    *,
+    seed: int,
+    photos: tuple[int, int],
+    size_px: int,
+    bands: tuple[str, ...],
+    faults: bool,
 ) -> list[dict[str, Any]]:
     """Simulate one parcel and write its photos; one manifest row each."""
-    what, looks, views = (default_rng(s) for s in SeedSequence(seed, spawn_key=(number,)).spawn(3))
+    # A fourth child leaves the first three as they are.
+    what, looks, views, ill = (default_rng(s) for s in SeedSequence(seed, spawn_key=(number,)).spawn(4))
     parcel = draw_parcel(what)
     code = "".join(looks.choice(_CODE_LETTERS, 8))
-    scene, laid, stand = _set_up(looks, parcel, code, tuple(BANDS.index(band) for band in bands))
-    rows = []
+    setting = _set_up(looks, parcel, code, tuple(BANDS.index(band) for band in bands))
+    finer = 2 if size_px <= 800 else 1
+    subject = f"s{number:06d}"
+    rows: list[dict[str, Any]] = []
+    good: Good | None = None
     for view in range(int(views.integers(photos[0], photos[1] + 1))):
-        camera = choose_view(views, stand, size_px=size_px)
-        picture = render(scene, camera, finer=2 if size_px <= 800 else 1)
+        camera = choose_view(views, setting.stand, size_px=size_px)
+        picture = render(setting.scene, camera, finer=finer)
         pixels = develop(views, picture.light, visible=[k for k, band in enumerate(bands) if band in RGB])
-        quality = int(views.integers(70, 96))
-        name = f"s{number:06d}-{view + 1}"
-        path = _save(out / "photos", name, pixels, bands, quality)
-        truth = _mark_truth(camera, laid, picture.owner)
-        rows.append(
-            _row(name, f"photos/{path}", parcel, truth) | {"subject": f"s{number:06d}", "view": str(view + 1)}
-        )
+        name = f"{subject}-{view + 1}"
+        path = _save(out / "photos", name, pixels, bands, int(views.integers(70, 96)))
+        truth = _mark_truth(camera, setting.laid, picture.owner)
+        rows.append(_row(name, f"photos/{path}", parcel, truth) | {"subject": subject, "view": str(view + 1)})
+        good = Good(setting.scene, setting.stand, setting.parcel_meshes, camera, picture, finer)
+    for fault in FAULTS if faults else ():
+        assert good is not None, "a subject has at least one good photo"
+        pixels = faulty_photo(ill, fault, good, size_px=size_px)
+        name = f"{subject}-{fault}"
+        path = _save(out / "photos", name, pixels, bands, int(ill.integers(70, 96)))
+        row = _row(name, f"photos/{path}", parcel, None) | {"subject": subject, "view": fault, "fault": fault}
+        rows.append(row | ({"grams": None} if fault in ("several", "no_parcel") else {}))
     return rows
 
 
-def _set_up(
-    rng: Generator, parcel: Parcel, code: str, bands: tuple[int, ...]
-) -> tuple[Scene, _Laid | None, Stand]:
+def _set_up(rng: Generator, parcel: Parcel, code: str, bands: tuple[int, ...]) -> _Setting:
     """Put the parcel, its label and clutter into a lit room."""
     turn = turn_z(float(rng.uniform(0, 2 * np.pi)))
     meshes = [mesh.moved(turn=turn) for mesh in parcel_meshes(rng, parcel)]
+    own = len(meshes)
     points = np.concatenate([mesh.vertices[np.unique(mesh.faces)] for mesh in meshes])
     radius = float(np.linalg.norm(points[:, :2], axis=1).max())
     room = Room.draw(rng, radius=radius)
@@ -133,7 +166,7 @@ def _set_up(
         meshes = [*meshes, label.label_mesh(code).moved(turn=laid.axes, by=laid.centre)]
     stand = Stand(points[:: max(len(points) // 1500, 1)], room.facing, float(np.deg2rad(65)), edge)
     meshes = [*meshes, *clutter.scatter(rng, radius=radius)]
-    return Scene.lit(meshes, room, Light.draw(rng, bands), bands), laid, stand
+    return _Setting(Scene.lit(meshes, room, Light.draw(rng, bands), bands), laid, stand, own)
 
 
 def _lay_label(rng: Generator, meshes: list[Mesh], points: NDArray[np.float32], facing: float) -> _Laid:

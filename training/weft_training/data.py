@@ -80,13 +80,14 @@ def split_captures(captures: Captures, split: SplitSection, *, seed: int) -> NDA
                 f"has {', '.join(map(str, captures.manifest.frame.columns))}"
             )
         strata = captures.column(split.strata).astype(str).tolist()
-    subjects = captures.subjects.tolist()
+    names = captures.subjects if split.group is None else group_names(captures, split.group)
+    subjects = names.tolist()
     if split.scheme != "holdout":
         folds = None if split.scheme == "leave_one_out" else split.folds
         return folds_by_subject(subjects, folds=folds, seed=seed, strata=strata)
     held = holdout_by_subject(subjects, share=split.holdout_share, seed=seed, strata=strata)
     found = np.full(len(subjects), TRAIN, np.int64)
-    held_subjects = captures.subjects[held]
+    held_subjects = names[held]
     if len(set(held_subjects)) < 2:
         raise ManifestError(
             f"split.holdout_share: {split.holdout_share:g} holds out {len(set(held_subjects))} subject; one "
@@ -94,6 +95,34 @@ def split_captures(captures: Captures, split: SplitSection, *, seed: int) -> NDA
         )
     found[held] = folds_by_subject(held_subjects.tolist(), folds=2, seed=seed)
     return found
+
+
+def group_names(captures: Captures, column: str) -> NDArray[np.str_]:
+    """(rows,) the value of `column`, by which whole groups of subjects are held out together.
+
+    Raises:
+        ManifestError: There is no such column, a row has none, or a subject stands in two groups: holding one
+            of them out would cut the subject.
+    """
+    manifest = captures.manifest
+    if column not in manifest.frame:
+        raise ManifestError(
+            f"manifest '{manifest.name}' has no column {column!r} for split.group; it has "
+            f"{', '.join(map(str, manifest.frame.columns))}"
+        )
+    groups = manifest.frame[column]
+    if groups.isna().any():
+        raise ManifestError(
+            f"split.group: {int(groups.isna().sum())} rows of manifest '{manifest.name}' have no {column!r}; "
+            f"fill it in, or leave them out with data.where"
+        )
+    cut = groups.groupby(captures.subjects).nunique()
+    if (cut > 1).any():
+        raise ManifestError(
+            f"split.group: subject {cut.idxmax()} has {cut.max()} values of {column!r}; a subject belongs to "
+            f"one group, else a split would cut it"
+        )
+    return groups.to_numpy(str)
 
 
 def _manifest(recipe: Recipe) -> Manifest:
@@ -172,7 +201,10 @@ def _weighed(manifest: Manifest, recipe: WeightRecipe) -> Manifest:
             f"{', '.join(bands)}"
         )
     grams = manifest.frame["grams"].to_numpy(float)
-    return _take(manifest, np.isfinite(grams) & (grams > 0), "rows with a mass above 0 g")
+    keep = np.isfinite(grams) & (grams > 0)
+    if "fault" in manifest.frame:  # they teach advice, not mass
+        keep &= manifest.frame["fault"].isna().to_numpy()
+    return _take(manifest, keep, "rows with a mass above 0 g and no fault")
 
 
 def _composed(manifest: Manifest, data: SpectrumData) -> Manifest:

@@ -11,7 +11,7 @@ def scatter(rng: Generator, *, radius: float) -> list[Mesh]:
     """Up to four things outside a circle of `radius` mm about the origin."""
     meshes: list[Mesh] = []
     for _ in range(int(rng.choice([0, 1, 2, 3, 4], p=[0.2, 0.3, 0.25, 0.15, 0.1]))):
-        maker = (_shoes, _chair_leg, _bottle, _crate, _ball, _cable)[int(rng.integers(6))]
+        maker = (_shoes, _chair_leg, bottle, _crate, _ball, _cable)[int(rng.integers(6))]
         angle, reach = float(rng.uniform(0, 2 * np.pi)), radius + float(rng.uniform(130, 700))
         by = np.float32([reach * np.cos(angle), reach * np.sin(angle), 0])
         turn = turn_z(float(rng.uniform(0, 2 * np.pi)))
@@ -54,7 +54,8 @@ def _chair_leg(rng: Generator) -> list[Mesh]:
     return legs
 
 
-def _bottle(rng: Generator) -> list[Mesh]:
+def bottle(rng: Generator) -> list[Mesh]:
+    """Standing at the origin."""
     height = np.array([0, 2, 150, 180, 205, 235])
     radius = np.array([30, 34, 34, 26, 12, 12]) * float(rng.uniform(0.9, 1.2))
     path = np.stack([np.zeros(6), np.zeros(6), height], axis=1)

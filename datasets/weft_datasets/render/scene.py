@@ -76,6 +76,24 @@ def render(scene: Scene, camera: Camera, *, finer: int) -> Picture:
     return Picture(light.reshape(camera.height, camera.width, -1), owner.reshape(fine.height, fine.width))
 
 
+def render_alone(scene: Scene, camera: Camera, *, finer: int) -> tuple[Floats, Floats]:
+    """The meshes without ground and wall: light (H, W, C), already times the share (H, W) they cover."""
+    fine = camera.finer(finer)
+    starts = np.cumsum([0] + [len(mesh.vertices) for mesh in scene.meshes])
+    faces = np.concatenate([m.faces + np.int32(s) for m, s in zip(scene.meshes, starts, strict=False)])
+    screen, near = fine.project(np.concatenate([mesh.vertices for mesh in scene.meshes]))
+    hits = rasterise(screen, near, faces, width=fine.width, height=fine.height)
+    owner_of = np.repeat(np.arange(len(scene.meshes), dtype=np.int32), [len(m.faces) for m in scene.meshes])
+    here = np.flatnonzero(hits.face >= 0)
+    samples = np.zeros((len(hits.face), len(scene.bands)), np.float32)
+    if here.size:
+        seen = (faces[hits.face[here]], hits.weight[here])
+        samples[here] = _covered_light(scene, fine.rays()[here], owner_of[hits.face[here]], seen, near)
+    light = _summed(samples, fine, finer) / finer**2
+    share = _summed((hits.face >= 0).astype(np.float32)[:, None], fine, finer) / finer**2
+    return light.reshape(camera.height, camera.width, -1), share.reshape(camera.height, camera.width)
+
+
 def _summed(samples: Floats, fine: Camera, finer: int) -> Floats:
     """Samples (H finer * W finer, C) added up over each pixel, (H*W, C)."""
     grid = samples.reshape(fine.height, fine.width, -1)
