@@ -63,6 +63,35 @@ def test_no_split_ever_cuts_a_subject(spectra_recipe: Path, scheme: str) -> None
     assert (TRAIN in fold) == (scheme == "holdout")
 
 
+@pytest.mark.parametrize("scheme", ["folds", "leave_one_out", "holdout"])
+def test_no_split_by_group_ever_has_a_group_on_both_sides(spectra_recipe: Path, scheme: str) -> None:
+    captures = load_captures(load_recipe(spectra_recipe))
+    frame = captures.manifest.frame
+    frame["klass"] = [f"kind {int(name[1:]) % 5}" for name in frame["subject"]]
+
+    split = SplitSection.model_validate(
+        {"scheme": scheme, "folds": 3, "group": "klass", "holdout_share": 0.4}
+    )
+    fold = split_captures(captures, split, seed=1)
+
+    assert (frame.assign(fold=fold).groupby("klass")["fold"].nunique() == 1).all()
+    assert (frame.assign(fold=fold).groupby("subject")["fold"].nunique() == 1).all()
+    assert len(set(fold)) == {"folds": 3, "leave_one_out": 5, "holdout": 3}[scheme]
+
+
+def test_a_group_that_would_cut_a_subject_or_is_not_there_is_refused(spectra_recipe: Path) -> None:
+    captures = load_captures(load_recipe(spectra_recipe))
+    split = SplitSection(group="klass")
+    with pytest.raises(ManifestError, match=r"has no column 'klass' for split\.group"):
+        split_captures(captures, split, seed=1)
+    captures.manifest.frame["klass"] = ["front", "back"] * (len(captures) // 2)
+    with pytest.raises(ManifestError, match="subject g0 has 2 values of 'klass'"):
+        split_captures(captures, split, seed=1)
+    captures.manifest.frame.loc[3, "klass"] = None
+    with pytest.raises(ManifestError, match=r"1 rows of .* have no 'klass'"):
+        split_captures(captures, split, seed=1)
+
+
 def test_scans_that_do_not_cover_the_grid_are_named(spectra_recipe: Path) -> None:
     from weft_training.fit import make_task
 

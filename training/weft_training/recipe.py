@@ -28,6 +28,7 @@ class SplitSection(Section):
     folds: int = Field(default=5, ge=2)
     holdout_share: float = Field(default=0.2, gt=0, lt=1)
     strata: str | None = None  # a column of the manifest whose values every fold should hold evenly
+    group: str | None = None  # a column whose values are held out whole, such as klass: never seen at all
 
 
 class OptimSection(Section):
@@ -37,16 +38,22 @@ class OptimSection(Section):
     batch: int = Field(ge=1)  # over all processes together
     peak_lr: float = Field(gt=0)
     backbone_lr: float | None = Field(default=None, gt=0)  # None: as peak_lr
+    layer_decay: float = Field(default=1.0, gt=0, le=1)  # a layer's rate over that of the layer behind it
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: float = Field(default=0.1, ge=0, lt=1)  # share of all steps
     ema: float = Field(default=0.99, ge=0, lt=1)  # 0: keep the last weights
     clip_norm: float = Field(default=1.0, gt=0)
+    patience: int | None = Field(default=None, ge=1)  # epochs without a better loss on the inner subjects
+    inner_share: float = Field(default=0.15, gt=0, lt=1)  # of the training subjects, where `patience` is set
 
 
 class ComputeSection(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    cache: Path = Path(".weft-cache")  # decoded photos' scale marks and frozen features, by content
+    channels_last: bool = True  # pixels' bands side by side in memory: 1.6 times the speed on a CPU
+    workers: int = Field(default=1, ge=0)  # threads that make photo batches ahead; 0: in between the steps
+    cache: Path = Path(".weft-cache")  # scale marks, decoded photos and frozen features, by content
+    decoded_gb: float = Field(default=4.0, ge=0)  # at most so much of decoded photos; the rest anew each time
 
 
 class CalibrateSection(Section):
@@ -201,7 +208,7 @@ class FibreModel(Section):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     outputs: Literal["softmax", "normalised"] = "softmax"  # normalised: negative shares cut, sum made 1
     init: Literal["none", "pls", "lda"] = "none"  # closed form of a linear trunk
-    components: int = Field(default=8, ge=1)  # of PLS
+    components: Annotated[int, Field(ge=1)] | Literal["auto", "averaged"] = 8  # of PLS; see `closed_form.pls`
     shrinkage: float | None = Field(default=None, ge=0, le=1)  # of LDA; None: Ledoit-Wolf
     novelty: Novelty | None = Novelty()
 
