@@ -40,6 +40,61 @@ def test_the_solved_pls_predicts_as_scikit_learns() -> None:
     assert np.abs((inputs @ weight.T + bias)[:, :-1] - oracle.predict(inputs)).max() < 1e-8
 
 
+def blends(subjects: int = 8, *, seed: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs (rows, 30) of two-fibre blends, five scans each, under interference that differs by subject."""
+    rng = np.random.default_rng(seed)
+    cotton = np.repeat(np.linspace(0.2, 0.6, subjects), 5)
+    signal, *others = rng.normal(size=(4, 30))
+    level = np.repeat(rng.normal(size=(subjects, 3)), 5, axis=0)
+    inputs = cotton[:, None] * signal * 3 + level @ np.array(others) + rng.normal(0, 0.1, (5 * subjects, 30))
+    shares = np.stack([cotton, 1 - cotton, np.zeros_like(cotton)], axis=1)
+    return inputs, shares, np.array([f"f{row // 5}" for row in range(5 * subjects)])
+
+
+def left_out_error(components: int | str) -> float:
+    inputs, shares, subjects = blends()
+    gaps = []
+    for subject in np.unique(subjects):
+        out = subjects == subject
+        weight, bias = closed_form.pls(
+            inputs[~out],
+            shares[~out],
+            components=components,  # pyright: ignore[reportArgumentType]
+            subjects=subjects[~out],
+        )
+        gaps.append(np.abs((inputs[out] @ weight.T + bias)[:, 0] - shares[out, 0]).mean())
+    return float(np.mean(gaps))
+
+
+@pytest.mark.parametrize("way", ["auto", "averaged"])
+def test_a_number_of_components_need_not_be_given(way: str) -> None:
+    assert left_out_error(way) < 0.5 * left_out_error(1)
+
+
+def test_one_component_at_a_time_is_scikit_learns_path() -> None:
+    inputs, shares, _ = blends()
+
+    for components in (1, 3, 7):
+        weight, bias = closed_form.pls(inputs, shares, components=components)
+        oracle = PLSRegression(n_components=components, scale=False).fit(inputs, shares[:, :-1])
+        assert np.abs((inputs @ weight.T + bias)[:, :-1] - oracle.predict(inputs)).max() < 1e-8
+
+
+def test_shares_of_an_averaged_solution_still_sum_to_one() -> None:
+    inputs, shares, subjects = blends()
+
+    weight, bias = closed_form.pls(inputs, shares, components="averaged", subjects=subjects)
+
+    assert (inputs @ weight.T + bias)[:, :-1].sum(1) == pytest.approx(1)
+
+
+def test_choosing_components_needs_to_know_the_subjects() -> None:
+    inputs, shares, _ = blends()
+
+    with pytest.raises(ValueError, match="components: auto needs the subjects"):
+        closed_form.pls(inputs, shares, components="auto")
+
+
 def test_strangers_are_told_from_fibres_where_there_are_any() -> None:
     inputs, shares, _ = scans(3)
     shares[shares.argmax(1) == 2] = [0, 0, 0, 1]

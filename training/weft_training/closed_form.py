@@ -1,6 +1,7 @@
 """What can be solved instead of stepped to: ridge, PLS, LDA, and the plane of known spectra."""
 
 from collections.abc import Sequence
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ Linear = tuple[NDArray[np.float64], NDArray[np.float64]]  # weight (outputs, inp
 
 _STRENGTHS = np.geomspace(1.0, 1e5, 11)
 _PURE = 0.85  # a scan of at least this share of one fibre is an example of its class
+_MOST_COMPONENTS: Final = 12  # of PLS, where their number is chosen or averaged over
+_MOST_INNER_FOLDS: Final = 10
 _STRANGER_BIAS = -6.0  # logit of `unknown` where training has no strangers: 0.2 %
 
 
@@ -41,13 +44,34 @@ def ridge(inputs: Floats, target: Floats, subjects: NDArray[np.str_]) -> Linear:
     return np.atleast_2d(solved.coef_), np.atleast_1d(solved.intercept_)
 
 
-def pls(inputs: Floats, shares: Floats, *, components: int) -> Linear:
-    """Partial least squares on shares (rows, F + 1); `unknown` is regressed like a fibre, about 0.5."""
+def pls(
+    inputs: Floats,
+    shares: Floats,
+    *,
+    components: int | Literal["auto", "averaged"],
+    subjects: NDArray[np.str_] | None = None,
+) -> Linear:
+    """Partial least squares on shares (rows, F + 1); `unknown` is regressed like a fibre, about 0.5.
+
+    Args:
+        components: A number; `auto` for the number that predicts left-out subjects best; `averaged` for the
+            mean over 1 to 12 components, each weighed by one over its squared error on left-out subjects
+            (Zhang, Xu and Massart, Analytica Chimica Acta 504 (2004) 279). With a handful of subjects the
+            best number is a matter of luck, its neighbourhood is not: see docs/cotton.md.
+        subjects: (rows,), needed for `auto` and `averaged`; rows of one are never on both sides.
+    """
     known = shares[:, -1] < 0.5
-    rank = min(components, int(known.sum()) - 1, inputs.shape[1])
-    solved = PLSRegression(n_components=max(rank, 1), scale=False).fit(inputs[known], shares[known, :-1])
-    weight = np.asarray(solved.coef_, float)  # (F, P)
-    bias = np.asarray(solved.intercept_, float) - weight @ inputs[known].mean(0)
+    most = _MOST_COMPONENTS if isinstance(components, str) else components
+    path = _pls_path(inputs[known], shares[known, :-1], most)
+    if isinstance(components, str):
+        if subjects is None:
+            raise ValueError(f"components: {components} needs the subjects of the rows")
+        error = _pls_errors(inputs[known], shares[known, :-1], subjects[known], len(path))
+        part = 1 / np.maximum(error, 1e-9) ** 2 if components == "averaged" else error == error.min()
+        weight = np.tensordot(part / part.sum(), path, axes=1)
+    else:
+        weight = path[-1]
+    bias = shares[known, :-1].mean(0) - weight @ inputs[known].mean(0)
     return _with_stranger(weight, bias, inputs, shares)
 
 
@@ -106,6 +130,33 @@ def _with_stranger(weight: Floats, bias: Floats, inputs: Floats, shares: Floats)
         solved.fit(inputs, stranger)
         extra, level = np.asarray(solved.coef_, float)[0], float(solved.intercept_[0])
     return np.concatenate([weight, extra[None]]), np.append(bias, level)
+
+
+def _pls_path(inputs: Floats, target: Floats, most: int) -> NDArray[np.float64]:
+    """Weights (components, F, P) of 1 to `most` components, as far as the rows carry them."""
+    rank = max(1, min(most, len(inputs) - 1, inputs.shape[1]))
+    solved = PLSRegression(n_components=rank, scale=False).fit(inputs, target)
+    turned = np.asarray(solved.x_rotations_, float)  # (P, components); a component is solved on the former
+    loading = np.asarray(solved.y_loadings_, float)  # (F, components)
+    return np.cumsum(loading.T[:, :, None] * turned.T[:, None, :], axis=0)
+
+
+def _pls_errors(inputs: Floats, target: Floats, subjects: NDArray[np.str_], most: int) -> NDArray[np.float64]:
+    """Mean absolute error of 1 to `most` components on subjects left out, (most,); one vote a subject."""
+    names, codes = np.unique(subjects, return_inverse=True)
+    if len(names) < 2:
+        return np.ones(most)  # nothing to leave out
+    fold = folds_by_subject(subjects.tolist(), folds=min(len(names), _MOST_INNER_FOLDS), seed=0)
+    error = np.zeros((most, len(inputs)))
+    for held in np.unique(fold):
+        out = fold == held
+        path = _pls_path(inputs[~out], target[~out], most)
+        centred = inputs[out] - inputs[~out].mean(0)
+        found = centred @ path.transpose(0, 2, 1) + target[~out].mean(0)  # (components, rows, F)
+        gap = np.abs(found - target[out]).mean(-1)
+        error[: len(path), out] = gap
+        error[len(path) :, out] = gap[-1]  # fewer rows than components: more change nothing
+    return np.array([np.bincount(codes, row) / np.bincount(codes) for row in error]).mean(1)
 
 
 def _ridge_path(inputs: Floats, target: Floats, ask: Floats) -> NDArray[np.float64]:

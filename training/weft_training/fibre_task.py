@@ -52,9 +52,9 @@ class FibreTask:
             # One spread for all points: a noisy, flat stretch must not be blown up to the size of a band.
             tail.point_std.fill_(float((points - points.mean(0)).square().mean().sqrt().clamp(min=1e-6)))
             inputs = tail.standardise(absorbance).double().numpy()
-        self._solve(tail, inputs, shares.double().numpy())
+        subjects = np.tile(self.captures.subjects[rows], len(inputs) // len(rows))
+        self._solve(tail, inputs, shares.double().numpy(), subjects)
         if tail.novelty is not None:
-            subjects = np.tile(self.captures.subjects[rows], len(inputs) // len(rows))
             known = shares[:, -1].numpy() < 0.5
             plane, usual = closed_form.known_plane(
                 inputs[known], subjects[known], components=tail.novelty.plane.shape[1]
@@ -131,12 +131,18 @@ class FibreTask:
             settings=self.recipe.augment,
         )
 
-    def _solve(self, tail: FibreTail, inputs: NDArray[np.float64], shares: NDArray[np.float64]) -> None:
+    def _solve(
+        self,
+        tail: FibreTail,
+        inputs: NDArray[np.float64],
+        shares: NDArray[np.float64],
+        subjects: NDArray[np.str_],
+    ) -> None:
         model = self.recipe.model
         if model.init == "none":
             return
         if model.init == "pls":
-            weight, bias = closed_form.pls(inputs, shares, components=model.components)
+            weight, bias = closed_form.pls(inputs, shares, components=model.components, subjects=subjects)
         else:
             weight, bias = closed_form.lda(
                 inputs, shares, shrinkage=model.shrinkage, fibres=self.recipe.data.fibres
