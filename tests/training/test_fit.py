@@ -16,7 +16,8 @@ from weft.errors import RecipeError, RunError
 from weft_training import fit
 from weft_training.data import load_captures
 from weft_training.export import export_run
-from weft_training.fit import fit_run, make_fabric, make_task, set_rates
+from weft_training.fit import fit_run, make_fabric, make_task
+from weft_training.rates import set_rates
 from weft_training.recipe import load_recipe
 from weft_training.run import Run, check_same_recipe, create_run, find_run, open_run, write_state
 from weft_training.train import train_run

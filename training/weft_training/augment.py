@@ -1,6 +1,8 @@
 """How one photo, or one spectrum, of the same thing may differ from the next. One builder each."""
 
+import copy
 import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,9 +47,12 @@ def build_photo_change(settings: PhotoAugment, bands: Sequence[str]) -> PhotoCha
         steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, settings.blur_px), p=0.3))
     if settings.noise:
         steps.append(A.GaussNoise(std_range=(0.0, settings.noise), p=0.3))
-    chain = A.Compose(steps)
+    own = threading.local()  # a chain is seeded before each use, so every thread needs one to itself
 
     def change(pixels: Pixels, seed: int) -> Pixels:
+        chain: Any = getattr(own, "chain", None)
+        if chain is None:
+            chain = own.chain = A.Compose(copy.deepcopy(steps))
         chain.set_random_seed(seed)
         return np.ascontiguousarray(chain(image=pixels)["image"])
 

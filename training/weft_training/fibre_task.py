@@ -52,9 +52,9 @@ class FibreTask:
             # One spread for all points: a noisy, flat stretch must not be blown up to the size of a band.
             tail.point_std.fill_(float((points - points.mean(0)).square().mean().sqrt().clamp(min=1e-6)))
             inputs = tail.standardise(absorbance).double().numpy()
-        subjects = np.tile(self.captures.subjects[rows], len(inputs) // len(rows))
-        self._solve(tail, inputs, shares.double().numpy(), subjects)
+        self._solve(tail, inputs, shares.double().numpy())
         if tail.novelty is not None:
+            subjects = np.tile(self.captures.subjects[rows], len(inputs) // len(rows))
             known = shares[:, -1].numpy() < 0.5
             plane, usual = closed_form.known_plane(
                 inputs[known], subjects[known], components=tail.novelty.plane.shape[1]
@@ -67,9 +67,14 @@ class FibreTask:
     def trained(self, net: FibreNet) -> nn.Module:
         return net.tail
 
-    def backbone_parameters(self, net: FibreNet) -> list[nn.Parameter]:
+    def backbone(self, net: FibreNet) -> None:
+        """There is none: all of the net is our own."""
         del net
-        return []
+
+    @property
+    def ahead(self) -> bool:
+        """A batch of spectra is made in no time, and its changes draw from torch's own generator."""
+        return False
 
     def items(self, rows: Rows, rng: np.random.Generator) -> list[Rows]:
         return [np.array([row]) for row in rng.permutation(rows)]
@@ -79,6 +84,10 @@ class FibreTask:
         rows = np.concatenate(items)
         absorbance, truth = self._changed(rows)
         return Batch((absorbance,), truth)
+
+    def clean(self, rows: Rows) -> Batch:
+        """Every scan unchanged."""
+        return Batch((self._absorbance[rows],), self.shares[rows])
 
     def predict(self, net: FibreNet, rows: Rows) -> pd.DataFrame:
         """Shares of every scan, one row each."""
@@ -131,18 +140,12 @@ class FibreTask:
             settings=self.recipe.augment,
         )
 
-    def _solve(
-        self,
-        tail: FibreTail,
-        inputs: NDArray[np.float64],
-        shares: NDArray[np.float64],
-        subjects: NDArray[np.str_],
-    ) -> None:
+    def _solve(self, tail: FibreTail, inputs: NDArray[np.float64], shares: NDArray[np.float64]) -> None:
         model = self.recipe.model
         if model.init == "none":
             return
         if model.init == "pls":
-            weight, bias = closed_form.pls(inputs, shares, components=model.components, subjects=subjects)
+            weight, bias = closed_form.pls(inputs, shares, components=model.components)
         else:
             weight, bias = closed_form.lda(
                 inputs, shares, shrinkage=model.shrinkage, fibres=self.recipe.data.fibres

@@ -6,11 +6,9 @@ the metrics and the intervals; a last net is fitted on everything and exported. 
 
 from weft_training import torchvision_gate  # isort: skip
 
-import copy
 import json
-import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,10 +22,13 @@ from torch import nn
 from tqdm import tqdm
 
 from weft.errors import RecipeError
+from weft_training.ahead import made_ahead
 from weft_training.data import TRAIN, Captures, load_captures, split_captures
 from weft_training.fibre_task import FibreTask
 from weft_training.metrics import metrics_of
-from weft_training.recipe import OptimSection, Recipe, WeightRecipe
+from weft_training.patience import Watch, watched_loss, watched_rows
+from weft_training.rates import parameter_groups, set_rates, start_average, update_average
+from weft_training.recipe import Recipe, WeightRecipe
 from weft_training.run import Run, write_atomically, write_frame, write_state
 from weft_training.step import Batch, Criterion, train_step
 from weft_training.weight_task import WeightTask
@@ -38,19 +39,27 @@ Rows = NDArray[np.int64]
 FINAL = "final"
 
 
+class Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
 class Task(Protocol):
     """What the loop needs to know of photos or spectra. Rows are numbers of captures."""
 
     captures: Captures
     criterion: Criterion
 
+    @property
+    def ahead(self) -> bool: ...  # `batch` is worth a thread, and draws from nothing but its generator
     def prepare(self, *, quiet: bool) -> None: ...
     def frozen_digest(self) -> str: ...
     def build(self, rows: Rows, *, seed: int) -> Any: ...
     def trained(self, net: Any) -> nn.Module: ...
-    def backbone_parameters(self, net: Any) -> list[nn.Parameter]: ...
+    def backbone(self, net: Any) -> nn.Module | None: ...  # timm's network, where it is trained
     def items(self, rows: Rows, rng: np.random.Generator) -> list[Rows]: ...
     def batch(self, items: Sequence[Rows], rng: np.random.Generator) -> Batch: ...
+    def clean(self, rows: Rows) -> Batch: ...  # each capture by itself and unchanged
     def predict(self, net: Any, rows: Rows) -> pd.DataFrame: ...
     def graph_inputs(self, rows: Rows) -> dict[str, NDArray[np.generic]]: ...
 
@@ -127,8 +136,11 @@ def fit_stage(run: Run, task: Task, stage: Stage, *, fabric: Fabric, bar: tqdm) 
     """Fit one net, write its weights and what it predicts of the rows that it has not seen."""
     folder = run.stage(stage.name)
     seed = run.recipe.seed * 1000 + stage.number
-    net = task.build(stage.train, seed=seed)
-    fit_net(task, net, stage.train, optim=run.recipe.optim, seed=seed, folder=folder, fabric=fabric, bar=bar)
+    fitted, watched = watched_rows(task.captures, stage.train, run.recipe)
+    net = task.build(fitted, seed=seed)
+    if run.recipe.optim.epochs:
+        course = Course(task, run.recipe, fitted, watched, seed=seed, folder=folder)
+        fit_net(net, course, fabric=fabric, bar=bar)
     if fabric.global_rank == 0:
         if len(stage.predict):
             write_frame(folder / "predictions.parquet", task.predict(net, stage.predict))
@@ -137,54 +149,84 @@ def fit_stage(run: Run, task: Task, stage: Stage, *, fabric: Fabric, bar: tqdm) 
         (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
-def fit_net(
-    task: Task,
-    net: Any,
-    rows: Rows,
-    *,
-    optim: OptimSection,
-    seed: int,
-    folder: Path,
-    fabric: Fabric,
-    bar: tqdm,
-) -> None:
-    """Train `net` on `rows`, from the checkpoint in `folder` if any; it ends with the averaged weights."""
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What one net is fitted on, and how."""
+
+    task: Task
+    recipe: Recipe
+    fitted: Rows
+    watched: Rows  # empty without `optim.patience`
+    seed: int
+    folder: Path  # of the checkpoint and the curve
+
+    def batches(self, epoch: int, steps: int, *, rank: int, world_size: int) -> Iterator[Batch]:
+        """This process's part of every batch of an epoch; each draws from a generator of its own."""
+        # The order is the same in all processes; each takes its share of every batch.
+        items = self.task.items(self.fitted, np.random.default_rng([self.seed, epoch]))
+        shares = np.array_split(np.arange(len(items)), steps)
+
+        def make(number: int) -> Batch:
+            mine = [items[index] for index in shares[number][rank::world_size]]
+            return self.task.batch(mine, np.random.default_rng([self.seed, epoch, rank, number]))
+
+        threads = self.recipe.compute.workers if self.task.ahead else 0
+        return made_ahead(make, steps, threads=threads)
+
+
+def fit_net(net: Any, course: Course, *, fabric: Fabric, bar: tqdm) -> None:
+    """Train `net`, from the checkpoint in the course's folder if any; it ends with the averaged weights."""
+    task, optim, folder = course.task, course.recipe.optim, course.folder
     module = task.trained(net)
-    if optim.epochs == 0:
-        return
-    optimizer = torch.optim.AdamW(parameter_groups(module, task.backbone_parameters(net), optim))
+    if course.recipe.compute.channels_last:
+        module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimizer = torch.optim.AdamW(parameter_groups(module, task.backbone(net), optim))
     trained, optimizer = fabric.setup(module, optimizer)
-    average = copy.deepcopy(module).eval()
+    average = start_average(module)
+    parts: dict[str, Stateful] = {"module": module, "average": average, "optimizer": optimizer}
+    watch = Watch(optim.patience) if optim.patience else None
+    if watch is not None:
+        parts["watch"] = watch
     # No more steps than leave every process something to do in each.
-    steps = max(1, min(round(len(rows) / optim.batch), len(rows) // fabric.world_size))
-    start = _resume(folder / "checkpoint.pt", module, average, optimizer)
+    rows = len(course.fitted)
+    steps = max(1, min(round(rows / optim.batch), rows // fabric.world_size))
+    start = _resume(folder / "checkpoint.pt", parts)
     if fabric.global_rank == 0:
         _forget_from(folder / "curve.jsonl", start)
     for epoch in range(start, optim.epochs):
-        rng = seed_epoch(seed, epoch, rank=fabric.global_rank)
-        # The order is the same in all processes; each takes its share of every batch.
-        items = task.items(rows, np.random.default_rng([seed, epoch]))
+        if watch is not None and watch.is_over(epoch):
+            bar.update(optim.epochs - epoch)
+            break
+        seed_epoch(course.seed, epoch, rank=fabric.global_rank)
         total = 0.0
         module.train()
-        for number, chosen in enumerate(np.array_split(np.arange(len(items)), steps)):
-            at = epoch * steps + number
+        made = course.batches(epoch, steps, rank=fabric.global_rank, world_size=fabric.world_size)
+        for at, batch in enumerate(made, start=epoch * steps):
             set_rates(optimizer, at / (steps * optim.epochs), warmup=optim.warmup)
-            mine = [items[index] for index in chosen[fabric.global_rank :: fabric.world_size]]
-            batch = fabric.to_device(task.batch(mine, rng))
+            batch = fabric.to_device(batch)
             loss = train_step(
                 trained, batch, task.criterion, optimizer, engine=fabric, clip_norm=optim.clip_norm
             )
             update_average(average, module, decay=optim.ema, step=at)
             total += float(loss)
-        _keep(folder, module, average, optimizer, epoch=epoch, loss=total / steps, fabric=fabric)
-        bar.set_postfix(loss=f"{total / steps:.3f}", refresh=False)
+        mean = float(fabric.all_reduce(torch.tensor(total / steps), reduce_op="mean"))
+        line = {"epoch": epoch, "loss": mean, "rate": max(g["lr"] for g in optimizer.param_groups)}
+        if watch is not None:
+            # One process looks and tells the others, so that all stop at the same epoch.
+            seen = watched_loss(task, average, course.watched) if fabric.global_rank == 0 else 0.0
+            line["watched_loss"] = fabric.broadcast(seen)
+            watch.see(epoch, line["watched_loss"], average)
+        if fabric.global_rank == 0:
+            _keep(folder, line, parts)
+        fabric.barrier()
+        bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
         bar.update()
-    module.load_state_dict(average.state_dict())
+    module.load_state_dict(average.state_dict() if watch is None else watch.best)
     module.eval()
 
 
-def seed_epoch(seed: int, epoch: int, *, rank: int) -> np.random.Generator:
-    """Seed everything that draws in this epoch, and return a generator for the rest.
+def seed_epoch(seed: int, epoch: int, *, rank: int) -> None:
+    """Seed everything that draws in this epoch without a generator of its own, such as dropout.
 
     From run, stage, epoch and process, not from stored generator states: an epoch draws the same numbers
     whether the run came to it in one go or after a kill, on whichever process.
@@ -193,54 +235,13 @@ def seed_epoch(seed: int, epoch: int, *, rank: int) -> np.random.Generator:
     torch.manual_seed(int(words[0]))
     random.seed(int(words[1]))
     np.random.seed(int(words[2]))
-    return np.random.default_rng([seed, epoch, rank, 1])
-
-
-def parameter_groups(
-    module: nn.Module, backbone: Sequence[nn.Parameter], optim: OptimSection
-) -> list[dict[str, Any]]:
-    """Two rates (head, backbone), and no decay on biases and norms; `set_rates` scales `peak_lr`."""
-    inside = {id(parameter) for parameter in backbone}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for parameter in module.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((id(parameter) in inside, parameter.ndim > 1), []).append(parameter)
-    slow = optim.peak_lr if optim.backbone_lr is None else optim.backbone_lr
-    return [
-        {
-            "params": parameters,
-            "lr": slow if is_backbone else optim.peak_lr,
-            "peak_lr": slow if is_backbone else optim.peak_lr,
-            "weight_decay": optim.weight_decay if decays else 0.0,
-        }
-        for (is_backbone, decays), parameters in groups.items()
-    ]
-
-
-def set_rates(optimizer: torch.optim.Optimizer, progress: float, *, warmup: float) -> None:
-    """Linear warm-up, then cosine to zero; a function of the progress 0..1, so that it needs no state."""
-    if progress < warmup:
-        factor = (progress + 1e-3) / (warmup + 1e-3)
-    else:
-        factor = 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak_lr"] * factor
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, module: nn.Module, *, decay: float, step: int) -> None:
-    """Move `average` towards `module`; faster in the first steps, which would else weigh for ever."""
-    decay = min(decay, (1 + step) / (10 + step)) if decay else 0.0
-    for kept, new in zip(average.parameters(), module.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)
-    for kept, new in zip(average.buffers(), module.buffers(), strict=True):
-        kept.copy_(new)
 
 
 def load_net(run: Run, task: Task, fold: NDArray[np.int64]) -> Any:
     """The final net of a finished run, as it was after its last stage."""
     stage = list_stages(fold)[-1]
-    net = task.build(stage.train, seed=run.recipe.seed * 1000 + stage.number)
+    fitted, _ = watched_rows(task.captures, stage.train, run.recipe)
+    net = task.build(fitted, seed=run.recipe.seed * 1000 + stage.number)
     weights = torch.load(run.folder / FINAL / "weights.pt", map_location="cpu", weights_only=True)
     task.trained(net).load_state_dict(weights)
     return net.eval()
@@ -250,14 +251,13 @@ def _finished(run: Run, stage: Stage) -> bool:
     return (run.folder / stage.name / "weights.pt").is_file()
 
 
-def _resume(path: Path, module: nn.Module, average: nn.Module, optimizer: Any) -> int:
+def _resume(path: Path, parts: Mapping[str, Stateful]) -> int:
     """Take up the last finished epoch; the number of the epoch to go on with."""
     if not path.is_file():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["module"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     return int(state["epoch"]) + 1
 
 
@@ -267,29 +267,12 @@ def _forget_from(curve: Path, epoch: int) -> None:
         write_atomically(curve, b"".join(curve.read_bytes().splitlines(keepends=True)[:epoch]))
 
 
-def _keep(
-    folder: Path,
-    module: nn.Module,
-    average: nn.Module,
-    optimizer: Any,
-    *,
-    epoch: int,
-    loss: float,
-    fabric: Fabric,
-) -> None:
-    mean = float(fabric.all_reduce(torch.tensor(loss), reduce_op="mean"))
-    if fabric.global_rank == 0:
-        with (folder / "curve.jsonl").open("a") as out:
-            rate = optimizer.param_groups[0]["lr"]
-            out.write(json.dumps({"epoch": epoch, "loss": mean, "rate": rate}) + "\n")
-        state = {
-            "epoch": epoch,
-            "module": module.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-        }
-        write_state(folder / "checkpoint.pt", state)
-    fabric.barrier()
+def _keep(folder: Path, line: dict[str, float], parts: Mapping[str, Stateful]) -> None:
+    """Add a line to the curve and replace the checkpoint."""
+    with (folder / "curve.jsonl").open("a") as out:
+        out.write(json.dumps(line) + "\n")
+    state: dict[str, Any] = {name: part.state_dict() for name, part in parts.items()}
+    write_state(folder / "checkpoint.pt", state | {"epoch": line["epoch"]})
 
 
 def _conclude(run: Run, stages: Sequence[Stage], fold: NDArray[np.int64]) -> None:

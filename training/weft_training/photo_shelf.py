@@ -1,13 +1,16 @@
 """Photos as the service would see them: decoded by the same code, with the scale their mark gives.
 
-Looking for the mark is the slow part, and its answer never changes: kept on disk by the photo's content.
+Looking for the mark is the slow part, and its answer never changes: kept on disk by the photo's content. The
+decoded pixels are kept too, up to `compute.decoded_gb`: without a frozen stem every epoch asks for them.
 """
 
 import hashlib
 import io
 import json
 import os
+import threading
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import numpy as np
@@ -40,6 +43,9 @@ class PhotoShelf:
         self._order = [have.index(band) for band in recipe.model.bands]
         self._decode_px = recipe.data.decode_px
         self._cache = recipe.compute.cache
+        self._decoded = self._cache / f"decoded-{self._decode_px}-{_digest_of(photos)}"
+        self._budget = int(recipe.compute.decoded_gb * 1e9)
+        self._room: int | None = None  # bytes that may still be written there; None: not looked yet
         self._scales: dict[int, float] = {}
         self.digests: list[str] = []
 
@@ -67,7 +73,16 @@ class PhotoShelf:
 
     def pixels(self, row: int) -> Pixels:
         """(H, W, C) in the order of the recipe's bands."""
-        return self._read(row, None)[0]
+        file = self._files[row]
+        if file.suffix == ".npy" or not self.digests:  # as it lies there, or not yet looked at
+            return self._read(row, None)[0]
+        kept = self._decoded / f"{self.digests[row]}.npy"
+        try:
+            return np.load(kept, allow_pickle=False)[..., self._order]
+        except FileNotFoundError:
+            prepared = prepare_pixels(file.read_bytes(), decode_px=self._decode_px, hint=None)
+            self._keep(kept, prepared.photo.pixels)
+            return prepared.photo.pixels[..., self._order]
 
     def mm_per_pixel(self, row: int) -> float:
         """Of the pixels that `pixels` gives; 0 where no mark was found."""
@@ -104,6 +119,19 @@ class PhotoShelf:
             return 0.0
         return float(truth * photo.full_per_pixel * draw.normal(1.0, _SPREAD))
 
+    def _keep(self, kept: Path, pixels: Pixels) -> None:
+        """Write decoded pixels while there is room; a reader in another process finds all of them or none."""
+        if self._room is None:
+            self._decoded.mkdir(parents=True, exist_ok=True)
+            self._room = self._budget - sum(entry.stat().st_size for entry in os.scandir(self._decoded))
+        if pixels.nbytes > self._room:
+            return
+        self._room -= pixels.nbytes
+        beside = kept.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+        with beside.open("wb") as out:
+            np.save(out, pixels)
+        beside.replace(kept)
+
     def _read(self, row: int, hint: MarkHint | None) -> tuple[Pixels, float]:
         file = self._files[row]
         data = file.read_bytes()
@@ -121,8 +149,12 @@ class PhotoShelf:
 
 def _finder() -> str:
     """Digest of the code that finds marks: a scale it no longer gives must not be trained on."""
-    total = hashlib.sha256(Path(__file__).read_bytes())
-    for module in (discs, marks, photos, weigher):
+    return _digest_of(discs, marks, photos, weigher, own=Path(__file__).read_bytes())
+
+
+def _digest_of(*modules: ModuleType, own: bytes = b"") -> str:
+    total = hashlib.sha256(own)
+    for module in modules:
         assert module.__file__ is not None, "they are files"
         total.update(Path(module.__file__).read_bytes())
     return total.hexdigest()[:12]

@@ -93,8 +93,13 @@ class WeightTask:
     def trained(self, net: WeightNet) -> nn.Module:
         return net.tail if self._frozen else net
 
-    def backbone_parameters(self, net: WeightNet) -> list[nn.Parameter]:
-        return [] if self._frozen else [p for p in net.stem.parameters() if p.requires_grad]
+    def backbone(self, net: WeightNet) -> nn.Module | None:
+        return None if self._frozen else net.stem.backbone
+
+    @property
+    def ahead(self) -> bool:
+        """Photos are read and changed in every epoch, unless a frozen stem has seen them all before."""
+        return not self._frozen
 
     def items(self, rows: Rows, rng: np.random.Generator) -> list[Rows]:
         """Every photo once, each with up to `max_photos` - 1 others of its subject."""
@@ -117,6 +122,12 @@ class WeightTask:
         seeds = [rng.integers(2**31, size=len(item)) for item in items] if not self._frozen else None
         shown = rng.random((3, len(items))) >= self.recipe.augment.drop_extras  # scale, season, wrap
         return self._collate(items, views=views, seeds=seeds, shown=shown)
+
+    def clean(self, rows: Rows) -> Batch:
+        """Every photo by itself, unchanged, with all that is known of it."""
+        items = [rows[at : at + 1] for at in range(len(rows))]
+        views = [np.zeros(1, np.int64) for _ in items]
+        return self._collate(items, views=views, seeds=None, shown=np.ones((3, len(items)), bool))
 
     def predict(self, net: WeightNet, rows: Rows) -> pd.DataFrame:
         """Every photo by itself (mode "one") and all photos of a subject together ("all")."""
