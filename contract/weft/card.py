@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from weft.errors import CardError, FibreError
 from weft.fibres import fibre
+from weft.quality import Fault
 
 Task = Literal["weight", "composition"]
 TrainedOn = Literal["real", "simulated"]
@@ -19,6 +20,24 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class AdviceRule(Section):
+    """A fault that the graph sees in single photos, from which chance on it is said, and how often rightly.
+
+    The rates are of photos of subjects that neither the net nor the thresholds have seen.
+    """
+
+    word: Fault
+    advise_above: float = Field(ge=0, le=1)  # the photo is still weighed by
+    refuse_above: float = Field(ge=0, le=1)  # `usable: false`
+    hit_rate: float = Field(ge=0, le=1)  # photos with this fault that are told so
+    refusal_rate: float = Field(ge=0, le=1)  # photos with this fault that are refused by this word
+    false_alarm_rate: float = Field(ge=0, le=1)  # good photos that are told so
+    false_refusal_rate: float = Field(ge=0, le=1)  # good photos that are refused by this word
+    faulty_photos: int = Field(ge=1)  # that the rates were measured on
+    good_photos: int = Field(ge=1)
+    simulated: bool  # whether the faulty photos were
+
+
 class WeightCard(Section):
     """What a weight bundle takes and what it has seen."""
 
@@ -29,6 +48,7 @@ class WeightCard(Section):
     range_grams: tuple[float, float]  # lightest and heaviest subject seen in training
     uses: tuple[Extra, ...] = ()
     mark: str | None = None  # kind of scale mark seen in training, with its size: "disc 25 mm"
+    advice: tuple[AdviceRule, ...] = ()  # order of the K axis of the output `faults`
 
 
 class FibreCard(Section):
@@ -92,8 +112,8 @@ class Card(Section):
             raise ValueError("task and section `weight` contradict each other")
         if (self.composition is not None) != (self.task == "composition"):
             raise ValueError("task and section `composition` contradict each other")
-        if self.coverage is not None and self.calibration_subjects < 20:
-            raise ValueError("an interval needs at least 20 calibration subjects")
+        if self.coverage is not None and self.calibration_subjects < 9:
+            raise ValueError("an interval needs at least 9 calibration subjects")
         return self
 
 

@@ -1,8 +1,11 @@
 """Things that are dear to make, made once a session."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 
@@ -25,8 +28,6 @@ def runs(empty_registry: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def spectra_recipe(tmp_path: Path) -> Path:
     """A recipe of seconds on 24 made garments of three fibres, two scans each, and four strangers."""
-    import numpy as np
-    import pandas as pd
     import yaml
 
     from weft_datasets.manifest import make_manifest, write_manifest
@@ -83,8 +84,6 @@ def spectra_recipe(tmp_path: Path) -> Path:
 @pytest.fixture
 def photos_recipe(tmp_path: Path) -> Path:
     """A recipe of seconds on 8 made parcels, two photos each: the brighter the heavier."""
-    import numpy as np
-    import pandas as pd
     import yaml
     from PIL import Image
 
@@ -132,3 +131,43 @@ def photos_recipe(tmp_path: Path) -> Path:
     path = tmp_path / "parcels.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+@pytest.fixture(scope="session")
+def made_weights() -> Callable[..., pd.DataFrame]:
+    return _made_weights
+
+
+def _made_weights(
+    subjects: int, *, photos: int = 3, seed: int = 0, wobble: float = 0.15, few: bool = False
+) -> pd.DataFrame:
+    """Out-of-fold predictions of subjects that differ: an error of the subject's own and one of each photo.
+
+    With `few` also random subsets of the photos, and everything once more with the scale mark hidden, when
+    each photo errs twice as much.
+    """
+    generator = np.random.default_rng(seed)
+    rows = []
+    for number in range(subjects):
+        grams = float(np.exp(generator.normal(5, 0.6)))
+        own = generator.normal(0, wobble)
+        error = generator.normal(0, wobble, photos)
+
+        def add(capture: str, chosen: list[int], mode: str, hidden: bool) -> None:
+            said = grams * np.exp(own + (1 + hidden) * np.median(error[chosen]))  # noqa: B023
+            subject = f"s{number}"  # noqa: B023
+            rows.append(
+                (capture, subject, number % 5, grams, said, len(chosen), mode, few and not hidden)  # noqa: B023
+            )
+
+        for photo in range(photos):
+            add(f"{number}-{photo}", [photo], "one", False)
+        add(f"{number}", list(range(photos)), "all", False)
+        if few:
+            for size in range(2, photos):
+                add(f"{number}-{size}", generator.permutation(photos)[:size].tolist(), "few", False)
+            for size in range(1, photos + 1):
+                add(f"{number}-{size}", generator.permutation(photos)[:size].tolist(), "unmarked", True)
+    names = ["capture", "subject", "fold", "grams", "predicted_grams", "n_photos", "mode", "marked"]
+    frame = pd.DataFrame(rows, columns=names)
+    return frame.assign(q_low_grams=frame.predicted_grams * 0.85, q_high_grams=frame.predicted_grams * 1.1)

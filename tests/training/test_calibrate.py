@@ -1,4 +1,6 @@
-"""Intervals must cover what they promise, judged on subjects that they have not seen."""
+"""Margins are order statistics over subjects, in groups as large as the subjects carry."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -6,29 +8,16 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from weft_training.calibrate import (
-    calibrate_shares,
+    CELLS,
+    PHOTOS_FROM,
     calibrate_weight,
-    judge_coverage,
-    nested_intervals,
+    cells_of,
+    name_of_cell,
     subject_quantile,
     subject_weights,
 )
 
-
-def made_weights(subjects: int, *, photos: int = 3, seed: int = 0, wobble: float = 0.15) -> pd.DataFrame:
-    """Predictions of subjects that differ: an error of the subject's own and one of each photo."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for number in range(subjects):
-        grams = float(np.exp(generator.normal(5, 0.6)))
-        own = generator.normal(0, wobble)
-        each = grams * np.exp(own + generator.normal(0, wobble, photos))
-        for photo, value in enumerate(each):
-            rows.append((f"{number}-{photo}", f"s{number}", number % 5, grams, value, 1, "one"))
-        rows.append((f"{number}", f"s{number}", number % 5, grams, float(np.median(each)), photos, "all"))
-    names = ["capture", "subject", "fold", "grams", "predicted_grams", "n_photos", "mode"]
-    frame = pd.DataFrame(rows, columns=names)
-    return frame.assign(q_low_grams=frame.predicted_grams * 0.85, q_high_grams=frame.predicted_grams * 1.1)
+Maker = Callable[..., pd.DataFrame]
 
 
 class Echo(RegressorMixin, BaseEstimator):
@@ -60,7 +49,7 @@ def test_with_one_capture_a_subject_the_margin_is_that_of_mapie(count: int, cove
     assert found == pytest.approx(interval[0, 1, 0])
 
 
-def test_quantile_intervals_are_those_of_mapie_in_log_space() -> None:
+def test_quantile_intervals_are_those_of_mapie_in_log_space(made_weights: Maker) -> None:
     from mapie.regression import ConformalizedQuantileRegressor
 
     frame = made_weights(37, photos=1)
@@ -108,7 +97,7 @@ def test_a_stray_capture_in_a_band_counts_as_the_part_of_its_subject_that_it_is(
     assert subject_quantile(scores, weights, 0.9) == 9.0
 
 
-def test_new_subjects_are_covered_as_promised() -> None:
+def test_new_subjects_are_covered_as_promised(made_weights: Maker) -> None:
     covered = []
     for seed in range(60):
         calibration = calibrate_weight(made_weights(70, seed=seed), 0.9)
@@ -123,40 +112,142 @@ def test_new_subjects_are_covered_as_promised() -> None:
     assert 0.89 < mean["all"] < 0.95
 
 
-def test_several_photos_together_get_a_narrower_interval_than_one() -> None:
-    calibration = calibrate_weight(made_weights(150, photos=9), 0.9)
+def test_cross_conformal_margins_are_those_of_mapie_across_folds_of_subjects() -> None:
+    from mapie.regression import CrossConformalRegressor
+    from sklearn.linear_model import LinearRegression
+    from sklearn.model_selection import PredefinedSplit
+
+    generator = np.random.default_rng(3)
+    feature = generator.normal(size=(60, 1))
+    truth = 2 * feature[:, 0] + generator.standard_t(4, 60)
+    fold = np.arange(60) % 5
+    oracle = CrossConformalRegressor(
+        LinearRegression(), confidence_level=0.9, method="base", cv=PredefinedSplit(fold)
+    )
+    oracle.fit_conformalize(feature, truth)
+    _, interval = oracle.predict_interval(feature)
+
+    # As a run does it: each fold predicted by a model of the others, one final model of all.
+    left_out = np.empty(60)
+    for number in range(5):
+        model = LinearRegression().fit(feature[fold != number], truth[fold != number])
+        left_out[fold == number] = model.predict(feature[fold == number])
+    final = LinearRegression().fit(feature, truth).predict(feature)
+    table = pd.DataFrame({"predicted_grams": np.exp(left_out), "grams": np.exp(truth), "n_photos": 1})
+    table = table.assign(subject=range(60), q_low_grams=np.exp(left_out), q_high_grams=np.exp(left_out))
+    found = calibrate_weight(table.assign(predicted_grams=1.0), 0.9)  # of one mass: one band
+
+    assert found is not None
+    np.testing.assert_allclose(final + found.log_margin[0][0], interval[:, 1, 0])
+    np.testing.assert_allclose(final - found.log_margin[0][0], interval[:, 0, 0])
+
+
+def test_each_group_gets_the_margin_that_mapie_finds_for_its_subjects_alone(made_weights: Maker) -> None:
+    from mapie.regression import SplitConformalRegressor
+
+    frame = made_weights(150, photos=3, few=True)
+    frame = frame.groupby(["subject", "marked", "n_photos"], as_index=False).first()  # one capture a subject
+    frame = frame.assign(q_low_grams=frame["predicted_grams"], q_high_grams=frame["predicted_grams"])
+    calibration = calibrate_weight(frame, 0.9)
 
     assert calibration is not None
-    one, several = np.asarray(calibration.high_factor)
-    assert (several < one).all()
+    assert len(calibration.edges_grams) == 2
+    for cell in np.unique(cells_of(frame)):
+        rows = frame[cells_of(frame) == cell]
+        band = np.searchsorted(calibration.edges_grams, rows["predicted_grams"], side="right")
+        for number in range(3):
+            guess, truth = np.log(rows.loc[band == number, ["predicted_grams", "grams"]].to_numpy()).T
+            oracle = SplitConformalRegressor(Echo(), confidence_level=0.9, prefit=True)
+            oracle.conformalize(guess[:, None], truth)
+            _, interval = oracle.predict_interval(np.zeros((1, 1)))
+            assert calibration.log_margin[cell][number] == pytest.approx(interval[0, 1, 0])
 
 
-def test_there_are_as_many_bands_as_subjects_carry() -> None:
-    counts = {count: calibrate_weight(made_weights(count), 0.9) for count in (20, 50, 200)}
+def test_each_number_of_photos_and_each_mark_gets_a_margin_of_its_own(made_weights: Maker) -> None:
+    calibration = calibrate_weight(made_weights(150, photos=9, few=True), 0.9)
+
+    assert calibration is not None
+    margin = np.asarray(calibration.log_margin).reshape(2, len(PHOTOS_FROM), -1).mean(-1)
+    assert (np.diff(margin, axis=1) < 0).all()  # more photos, a narrower interval
+    assert (margin[0] > margin[1]).all()  # wider where the scale mark is hidden
+
+
+def test_two_photos_of_new_subjects_are_covered_as_promised_though_one_and_all_differ(
+    made_weights: Maker,
+) -> None:
+    covered = []
+    for seed in range(12):
+        calibration = calibrate_weight(made_weights(70, photos=6, few=True, seed=seed), 0.9)
+        assert calibration is not None
+        fresh = made_weights(100, photos=6, few=True, seed=1000 + seed)
+        low, high = calibration.intervals(fresh)
+        covered.append(fresh["grams"].between(low, high).groupby(cells_of(fresh)).mean())
+
+    by_group = pd.concat(covered, axis=1).mean(axis=1)
+
+    assert len(by_group) == len(CELLS)
+    assert by_group.between(0.88, 0.96).all()
+
+
+def test_there_are_as_many_bands_as_subjects_carry(made_weights: Maker) -> None:
+    counts = {count: calibrate_weight(made_weights(count), 0.9) for count in (9, 20, 50, 200)}
 
     assert {count: len(found.edges_grams) + 1 for count, found in counts.items() if found} == {
+        9: 1,
         20: 1,
         50: 2,
         200: 3,
     }
 
 
-def test_under_twenty_subjects_no_interval_is_made_up() -> None:
-    assert calibrate_weight(made_weights(19, photos=20), 0.9) is None
-    assert judge_coverage(made_weights(24), 0.9) == {}  # the other folds hold fewer than twenty
-    assert calibrate_shares(made_shares(19), ["cotton", "wool"], 0.9) is None
-
-
-def test_without_several_photos_the_factors_of_one_are_used() -> None:
-    frame = made_weights(40)
-
-    calibration = calibrate_weight(frame[frame["mode"] == "one"], 0.9)
+def test_nine_subjects_give_an_interval_and_eight_none(made_weights: Maker) -> None:
+    nine = made_weights(9, photos=20)
+    calibration = calibrate_weight(nine, 0.9)
 
     assert calibration is not None
-    assert calibration.low_factor[0] == calibration.low_factor[1]
+    assert calibration.subjects == 9
+    one = nine[nine["mode"] == "one"]
+    low, high = calibration.intervals(one)
+    assert one["grams"].between(low * (1 - 1e-9), high * (1 + 1e-9)).all()  # the largest of nine scores
+    assert calibrate_weight(made_weights(8, photos=20), 0.9) is None
+    assert calibrate_weight(nine, 0.95) is None  # 95 % takes the nineteenth of nineteen
+    assert calibrate_weight(made_weights(19), 0.95) is not None
 
 
-def test_an_interval_always_holds_its_value() -> None:
+def test_a_group_of_too_few_subjects_takes_its_bands_together_then_fewer_photos_then_any_mark(
+    made_weights: Maker,
+) -> None:
+    frame = made_weights(70, photos=9, few=True)
+    marked = frame[frame["marked"]]
+    low = marked["subject"].isin([f"s{number}" for number in range(30)])
+    thin = marked[(marked["n_photos"] != 2) | low]  # two photos of 30 subjects only: three bands are too many
+    thin = thin[~thin["n_photos"].between(3, 4)]  # and three or four of none
+
+    calibration = calibrate_weight(thin, 0.9)
+
+    assert calibration is not None
+    margin = dict(zip(CELLS, calibration.log_margin, strict=True))
+    assert len(set(margin[True, 0])) == 3
+    assert len(set(margin[True, 1])) == 1  # its bands together
+    assert margin[True, 2] == margin[True, 1]  # that of fewer photos
+    assert len(set(margin[True, 3])) == 3
+    assert all(margin[False, photos] == margin[True, 0] for photos in range(4))  # one photo, any mark
+
+
+def test_predictions_with_a_wrong_scale_calibrate_nothing(made_weights: Maker) -> None:
+    frame = made_weights(40)
+    wrong = frame[frame["mode"] == "one"].assign(mode="mismarked", grams=lambda f: f["grams"] * 9)
+
+    assert calibrate_weight(pd.concat([frame, wrong]), 0.9) == calibrate_weight(frame, 0.9)
+
+
+def test_groups_are_called_by_mark_and_number_of_photos() -> None:
+    assert [name_of_cell(cell) for cell in range(len(CELLS))] == [
+        f"{mark}.{photos}" for mark in ("unmarked", "marked") for photos in ("1", "2", "3-4", "5-up")
+    ]
+
+
+def test_an_interval_always_holds_its_value(made_weights: Maker) -> None:
     frame = made_weights(60, wobble=0.001).assign(
         q_low_grams=1.0, q_high_grams=lambda f: 9 * f.predicted_grams
     )
@@ -165,89 +256,6 @@ def test_an_interval_always_holds_its_value() -> None:
     assert calibration is not None
     low, high = calibration.intervals(frame)
 
-    assert calibration.high_factor[0][0] < 1  # quantiles that were too wide are drawn in
+    assert max(max(row) for row in calibration.log_margin) < 0  # quantiles that were too wide are drawn in
     assert (low <= frame["predicted_grams"]).all()
     assert (frame["predicted_grams"] <= high).all()
-
-
-def test_the_reported_coverage_comes_from_folds_that_the_calibration_did_not_see() -> None:
-    frame = made_weights(100)
-    spoilt = frame.assign(
-        predicted_grams=np.where(frame["fold"] == 0, frame["grams"] * 40, frame.predicted_grams)
-    )
-    spoilt = spoilt.assign(
-        q_low_grams=spoilt.predicted_grams * 0.9, q_high_grams=spoilt.predicted_grams * 1.1
-    )
-
-    verdict = judge_coverage(spoilt, 0.9)["one"]
-
-    assert verdict.coverage < 0.8  # none of fold 0 is covered by what the other folds allow
-    assert not verdict.inside
-
-
-def test_an_honest_model_is_inside_the_binomial_band() -> None:
-    verdicts = judge_coverage(made_weights(120, seed=4), 0.9)
-
-    assert verdicts["one"].subjects == 120
-    assert verdicts["one"].inside
-    assert verdicts["all"].inside
-    assert (verdicts["one"].band_low, verdicts["one"].band_high) == (101 / 120, 114 / 120)
-
-
-def test_nested_intervals_keep_the_rows_in_their_order() -> None:
-    frame = made_weights(60).sample(frac=1, random_state=0)
-
-    nested = nested_intervals(frame, 0.9)
-
-    assert nested is not None
-    assert nested["capture"].tolist() == frame["capture"].tolist()
-
-
-def made_shares(subjects: int, *, scans: int = 3, seed: int = 0) -> pd.DataFrame:
-    generator = np.random.default_rng(seed)
-    cotton = generator.choice([0.0, 0.3, 0.5, 0.7, 1.0], subjects)
-    logit = np.log((cotton + 0.02) / (1.02 - cotton))[:, None] + generator.normal(0, 0.5, (subjects, scans))
-    predicted = (1 / (1 + np.exp(-logit))).ravel()
-    index = np.repeat(np.arange(subjects), scans)
-    return pd.DataFrame(
-        {
-            "capture": [f"c{number}" for number in range(len(index))],
-            "subject": [f"s{number}" for number in index],
-            "fold": index % 5,
-            "cotton_share": cotton[index],
-            "wool_share": 1 - cotton[index],
-            "predicted_cotton_share": predicted,
-            "predicted_wool_share": 1 - predicted,
-            "unknown_truth": 0.0,
-            "predicted_unknown": 0.1,
-        }
-    )
-
-
-def test_shares_of_new_subjects_are_covered_and_stay_between_nothing_and_all() -> None:
-    covered = []
-    for seed in range(30):
-        calibration = calibrate_shares(made_shares(120, seed=seed), ["cotton", "wool"], 0.9)
-        assert calibration is not None
-        fresh = made_shares(200, seed=900 + seed)
-        predicted = fresh[["predicted_cotton_share", "predicted_wool_share"]].to_numpy()
-        truth = fresh[["cotton_share", "wool_share"]].to_numpy()
-        low, high = calibration.intervals(predicted)
-        assert ((low >= 0) & (low <= predicted) & (predicted <= high) & (high <= 1)).all()
-        covered.append(((low <= truth) & (truth <= high)).mean())
-
-    assert 0.89 < np.mean(covered) < 0.95
-
-
-def test_a_share_in_a_band_that_few_subjects_reach_gets_the_interval_that_says_no_idea() -> None:
-    frame = made_shares(40)
-    pure = frame[frame["cotton_share"].isin([0.0, 1.0])]
-    pure = pd.concat([pure.assign(subject=pure["subject"] + f"-{copy}") for copy in range(4)])
-    pure = pure.assign(predicted_cotton_share=pure["cotton_share"], predicted_wool_share=pure["wool_share"])
-
-    calibration = calibrate_shares(pure, ["cotton", "wool"], 0.9)
-
-    assert calibration is not None
-    low, high = calibration.intervals(np.array([[0.6, 0.4], [0.99, 0.01]]))
-    assert (low[0].tolist(), high[0].tolist()) == ([0, 0], [1, 1])
-    assert low[1, 0] == pytest.approx(0.99)

@@ -1,17 +1,16 @@
 """The two nets on stand-ins: what must hold whatever they have learnt."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
 from weft.errors import RecipeError
 from weft_training.backbones import build_backbone, fit_first_layer, freeze_stages
-from weft_training.calibrate import ShareCalibration, WeightCalibration
+from weft_training.calibrate_shares import ShareCalibration
 from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail, Novelty
 from weft_training.preprocess import StandardNormalVariate
-from weft_training.weight_net import WeighingGraph, WeightNet, WeightStem, WeightTail
+from weft_training.weight_net import WeightNet, WeightStem, WeightTail
 
 COLOURS = ["red", "green", "blue"]
 GRID = [1000.0 + 10 * step for step in range(40)]
@@ -87,45 +86,6 @@ def test_quantiles_are_in_order_before_anything_was_learnt() -> None:
     assert (found.log_grams < found.log_high).all()
 
 
-def test_the_graph_applies_the_calibration_as_it_was_measured() -> None:
-    net, given = weight_net(), parcels()
-    raw = net(**given)
-    grams = raw.log_grams.exp().detach().numpy()
-    calibration = WeightCalibration(
-        coverage=0.9,
-        edges_grams=(float(grams.mean()),),
-        low_factor=((0.9, 0.8), (0.7, 0.6)),
-        high_factor=((1.1, 1.2), (1.3, 1.4)),
-        subjects=40,
-    )
-    table = pd.DataFrame(
-        {
-            "predicted_grams": grams,
-            "n_photos": 3,
-            "q_low_grams": raw.log_low.exp().detach().numpy(),
-            "q_high_grams": raw.log_high.exp().detach().numpy(),
-        }
-    )
-    expected_low, expected_high = calibration.intervals(table)
-
-    _, low, high = WeighingGraph(
-        net,
-        edges_grams=calibration.edges_grams,
-        low_factor=calibration.low_factor,
-        high_factor=calibration.high_factor,
-    )(**given)
-
-    assert low.detach().numpy() == pytest.approx(expected_low, rel=1e-5)
-    assert high.detach().numpy() == pytest.approx(expected_high, rel=1e-5)
-
-
-def test_without_a_calibration_low_and_high_are_the_estimate() -> None:
-    grams, low, high = WeighingGraph(weight_net())(**parcels())
-
-    assert torch.equal(grams, low)
-    assert torch.equal(grams, high)
-
-
 def test_shares_sum_to_one_and_a_descending_scan_gives_the_same() -> None:
     net = fibre_net()
     wavelength = torch.linspace(990, 1400, 228)
@@ -150,7 +110,8 @@ def test_least_squares_shares_are_cut_at_zero_and_sum_to_one() -> None:
 def test_the_fibre_graph_applies_the_margins_as_they_were_measured() -> None:
     net = fibre_net()
     absorbance = torch.randn(7, 40, generator=torch.Generator().manual_seed(2)) * 3
-    margin = ((0.01, 0.2, 0.1), (0.02, 0.3, 0.15), (0.03, 0.4, 0.2))
+    blend = ((0.01, 0.2, 0.1), (0.02, 0.3, 0.15), (0.03, 0.4, 0.2))
+    margin = (blend, tuple(tuple(value / 2 for value in row) for row in blend))
     calibration = ShareCalibration(0.9, ("a", "b", "c"), (0.1, 0.9), margin, 30)
     graph = FibreGraph(net, edges_share=(0.1, 0.9), margin=margin)
     shares, low, high, _ = graph(torch.tensor(GRID), absorbance)

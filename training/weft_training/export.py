@@ -18,7 +18,8 @@ from weft.bundle import CARD_KEY, PROOF_CASES, PROOF_KEY, gap, open_bundle, pack
 from weft.card import Card, FibreCard, Proof, WeightCard
 from weft.errors import RunError
 from weft.limits import SPECTRUM_POINTS
-from weft_training.calibrate import calibrate_shares, calibrate_weight
+from weft_training.calibrate import calibrate_weight
+from weft_training.calibrate_shares import calibrate_shares
 from weft_training.data import load_captures
 from weft_training.fibre_net import FibreGraph
 from weft_training.fibre_task import FibreTask
@@ -26,7 +27,7 @@ from weft_training.fit import load_net, make_task
 from weft_training.proof_inputs import made_photos, made_scans
 from weft_training.recipe import dump_recipe
 from weft_training.run import Run, write_atomically
-from weft_training.weight_net import WeighingGraph
+from weft_training.weighing_graph import WeighingGraph
 from weft_training.weight_task import WeightTask
 
 Inputs = dict[str, NDArray[Any]]
@@ -160,9 +161,7 @@ def _prepare_weight(task: WeightTask, net: Any, predictions: Any, real: list[Inp
     if found is None:
         graph = WeighingGraph(net)
     else:
-        graph = WeighingGraph(
-            net, edges_grams=found.edges_grams, low_factor=found.low_factor, high_factor=found.high_factor
-        )
+        graph = WeighingGraph(net, edges_grams=found.edges_grams, log_margin=found.log_margin)
     made = made_photos(CASES // 2, bands=len(recipe.model.bands), seed=recipe.seed)
     batch, count = Dim("batch", max=4096), Dim("photos_of_one", max=64)
     height, width = Dim("height", max=65535), Dim("width", max=65535)

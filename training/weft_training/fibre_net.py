@@ -121,17 +121,17 @@ class FibreGraph(nn.Module):
         net: FibreNet,
         *,
         edges_share: tuple[float, ...] = (),
-        margin: tuple[tuple[float, ...], ...] | None = None,
+        margin: tuple[tuple[tuple[float, ...], ...], ...] | None = None,
     ) -> None:
-        """Margins are (F, bands) as `calibrate.ShareCalibration` has them; without them low and high equal
-        the share."""
+        """Margins are (kinds, F, bands) as `calibrate_shares.ShareCalibration` has them; without them low
+        and high equal the share."""
         super().__init__()
         self.net = net
         self.calibrated = margin is not None
         self.edges: Tensor
         self.margin: Tensor
         self.register_buffer("edges", torch.tensor(edges_share, dtype=torch.float32))
-        self.register_buffer("margin", torch.tensor(margin or ((0.0,),), dtype=torch.float32))
+        self.register_buffer("margin", torch.tensor(margin or (((0.0,),),), dtype=torch.float32))
 
     def forward(self, wavelength_nm: Tensor, absorbance: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """shares, low, high: (B, F); unknown: (B,)."""
@@ -141,5 +141,6 @@ class FibreGraph(nn.Module):
             return shares, shares.clone(), shares.clone(), found.unknown
         band = (shares[..., None] >= self.edges).sum(-1)  # (B, F)
         bands, fibres = len(self.edges) + 1, shares.shape[-1]
-        margin = self.margin.flatten()[band + torch.arange(fibres) * bands]  # (B, F)
+        pure = (shares.amax(-1, keepdim=True) >= self.edges[-1]).long()  # (B, 1) which kind of answer it is
+        margin = self.margin.flatten()[band + (torch.arange(fibres) + pure * fibres) * bands]  # (B, F)
         return shares, (shares - margin).clamp(min=0), (shares + margin).clamp(max=1), found.unknown

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from weft.card import Task
-from weft_training.calibrate import judge_coverage, judge_intervals, judge_shares, known_rows, share_hits
+from weft_training.calibrate_shares import judge_shares, known_rows, share_hits
+from weft_training.coverage import interval_figures, nested_intervals
 
 MASS_EDGES_GRAMS: Final = (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 COVERAGE: Final = 0.9  # nominal level that is reported where the caller names none
@@ -45,44 +46,44 @@ def weight_metrics(predictions: pd.DataFrame, *, coverage: float, resamples: int
     for mode, rows in predictions.groupby("mode"):
         for name, value in _mass_figures(rows, resamples).items():
             found[f"{mode}.{name}"] = value
-    verdicts = (
-        judge_intervals(predictions.dropna(subset=["low_grams", "high_grams"]), coverage)
+    intervals = (
+        predictions.dropna(subset=["low_grams", "high_grams"])
         if "low_grams" in predictions
-        else judge_coverage(predictions, coverage)
+        else nested_intervals(predictions, coverage)
         if {"q_low_grams", "fold"} <= set(predictions.columns)
-        else {}
+        else None
     )
-    for mode, verdict in verdicts.items():
-        found[f"{mode}.coverage"] = verdict.coverage
-        found[f"{mode}.coverage_band_low"] = verdict.band_low
-        found[f"{mode}.coverage_band_high"] = verdict.band_high
-        found[f"{mode}.width_ratio"] = verdict.width_ratio
-        found[f"{mode}.width_grams"] = verdict.width_grams
-    return found
+    return found if intervals is None else found | interval_figures(intervals, coverage)
 
 
 def _mass_figures(rows: pd.DataFrame, resamples: int) -> dict[str, float]:
+    errors = mass_errors(rows)
+    found: dict[str, float] = {"subjects": rows["subject"].nunique(), "captures": len(rows)}
+    subjects = rows["subject"].to_numpy()
+    for name, values in errors.items():
+        found |= with_interval(name, mean_of(values), subjects, resamples)
+    truth = rows["grams"].to_numpy(np.float64)
+    for low, high in zip(MASS_EDGES_GRAMS, (*MASS_EDGES_GRAMS[1:], np.inf), strict=True):
+        here = (truth >= low) & (truth < high)
+        if here.any():
+            name = f"{low}-{high}" if np.isfinite(high) else f"{low}-up"
+            found[f"mae_grams.{name}"] = float(errors["mae_grams"][here].mean())
+            found[f"alde.{name}"] = float(errors["alde"][here].mean())
+    return found
+
+
+def mass_errors(rows: pd.DataFrame) -> dict[str, Floats]:
+    """By figure, what it is the mean of, (rows,): `alde`, `mape` (%), `within_x2` (0 or 1), `mae_grams`."""
     truth, predicted = (rows[name].to_numpy(np.float64) for name in ("grams", "predicted_grams"))
     log_gap = np.abs(np.log(predicted / truth))
     gap = np.abs(predicted - truth)
-    per_row = {
+    return {
         "alde": log_gap,
         "mape": 100 * gap / truth,
         # 1e-9: exactly twice is within twice
         "within_x2": (log_gap <= np.log(2) + 1e-9).astype(np.float64),
         "mae_grams": gap,
     }
-    found: dict[str, float] = {"subjects": rows["subject"].nunique(), "captures": len(rows)}
-    subjects = rows["subject"].to_numpy()
-    for name, values in per_row.items():
-        found |= with_interval(name, mean_of(values), subjects, resamples)
-    for low, high in zip(MASS_EDGES_GRAMS, (*MASS_EDGES_GRAMS[1:], np.inf), strict=True):
-        here = (truth >= low) & (truth < high)
-        if here.any():
-            name = f"{low}-{high}" if np.isfinite(high) else f"{low}-up"
-            found[f"mae_grams.{name}"] = float(gap[here].mean())
-            found[f"alde.{name}"] = float(log_gap[here].mean())
-    return found
 
 
 def composition_metrics(predictions: pd.DataFrame, *, coverage: float, resamples: int) -> dict[str, float]:

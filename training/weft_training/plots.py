@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from weft.card import Task
-from weft_training.calibrate import judge_coverage, known_rows, nested_intervals
+from weft_training.calibrate_shares import known_rows
+from weft_training.coverage import judge_coverage, nested_intervals
 from weft_training.metrics import auroc, confusion, fibres_of, per_subject, with_interval
 
 INK: Final = "#22313f"

@@ -1,0 +1,78 @@
+"""The exported graph answers as the calibration was measured, in every group."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weft_training.calibrate import CELLS, WeightCalibration
+from weft_training.weighing_graph import WeighingGraph
+from weft_training.weight_net import WeightNet, WeightStem, WeightTail
+
+
+class Look(nn.Module):
+    """A backbone of two numbers: how bright, how uneven."""
+
+    def forward(self, photos: Tensor) -> Tensor:
+        return torch.stack([photos.mean((1, 2, 3)), photos.std((1, 2, 3))], dim=-1)
+
+
+def weight_net() -> WeightNet:
+    torch.manual_seed(0)
+    stem = WeightStem(Look(), input_px=16, mean=[127.5] * 3, std=[60.0] * 3)
+    return WeightNet(stem, WeightTail(features=2, hidden=8, dropout=0.5)).eval()
+
+
+def parcels() -> dict[str, Tensor]:
+    """Twelve parcels of 1 to 6 photos, every other one with a scale mark in its last photo."""
+    generator = torch.Generator().manual_seed(1)
+    photos = torch.arange(12) // 2 + 1
+    mask = torch.arange(6) < photos[:, None]
+    last = torch.arange(6) == photos[:, None] - 1
+    marked = (torch.arange(12) % 2 == 1)[:, None]
+    return {
+        "photos": torch.randint(0, 256, (12, 6, 3, 20, 30), generator=generator, dtype=torch.uint8),
+        "size": torch.tensor([20, 30]).expand(12, 6, 2),
+        "mask": mask,
+        # The scale of a photo that is masked out must not count as a mark.
+        "mm_per_pixel": torch.where(marked & last, 2.0, 0.0) + (~mask).float(),
+        "season": torch.zeros(12, dtype=torch.int64),
+        "wrap": torch.zeros(12, dtype=torch.int64),
+    }
+
+
+def test_the_graph_applies_the_margin_of_each_group_as_it_was_measured() -> None:
+    net, given = weight_net(), parcels()
+    raw = net(**given)
+    grams = raw.log_grams.exp().detach().numpy()
+    margin = np.random.default_rng(0).uniform(-0.2, 0.5, (len(CELLS), 3))
+    calibration = WeightCalibration(
+        coverage=0.9,
+        edges_grams=tuple(np.quantile(grams, [0.3, 0.7]).tolist()),
+        log_margin=tuple(tuple(row) for row in margin.tolist()),
+        subjects=40,
+    )
+    table = pd.DataFrame(
+        {
+            "predicted_grams": grams,
+            "n_photos": np.arange(12) // 2 + 1,
+            "marked": np.arange(12) % 2 == 1,
+            "q_low_grams": raw.log_low.exp().detach().numpy(),
+            "q_high_grams": raw.log_high.exp().detach().numpy(),
+        }
+    )
+    expected_low, expected_high = calibration.intervals(table)
+
+    graph = WeighingGraph(net, edges_grams=calibration.edges_grams, log_margin=calibration.log_margin)
+    _, low, high = graph(**given)
+
+    assert low.detach().numpy() == pytest.approx(expected_low, rel=1e-5)
+    assert high.detach().numpy() == pytest.approx(expected_high, rel=1e-5)
+
+
+def test_without_a_calibration_low_and_high_are_the_estimate() -> None:
+    grams, low, high = WeighingGraph(weight_net())(**parcels())
+
+    assert torch.equal(grams, low)
+    assert torch.equal(grams, high)
