@@ -1,0 +1,120 @@
+"""One figure of two models on the same subjects, and how sure their difference is.
+
+Two intervals that overlap say little: an object that is hard for one model is hard for the other. So the same
+draw of subjects is given to both, and what is judged is the difference within each draw (a paired bootstrap:
+Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 16).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from weft_training.calibrate_shares import known_rows
+from weft_training.metrics import (
+    RESAMPLES,
+    Weighted,
+    balanced_accuracy,
+    fibres_of,
+    macro_f1,
+    mass_errors,
+    mean_of,
+    per_subject,
+    with_interval,
+)
+
+SUBJECT: Final = "subject."  # figures of a composition per subject, its scans averaged
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How much one model's figure differs from another's, with the 95 % interval over subjects."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """The interval excludes no difference."""
+        return self.low > 0 or self.high < 0
+
+
+def statistic_of(predictions: pd.DataFrame, key: str) -> tuple[Weighted, NDArray[Any]]:
+    """A figure as a function of the weights of its rows, and the subject of each of these rows.
+
+    Args:
+        key: As in `metrics_of`: `one.alde`, `all.mape`, `subject.balanced_accuracy`, `mae_points.cotton`.
+
+    Raises:
+        KeyError: The predictions carry no such figure.
+    """
+    if "mode" in predictions:
+        mode, _, name = key.partition(".")
+        rows = predictions[predictions["mode"] == mode]
+        if rows.empty:
+            raise KeyError(key)
+        return mean_of(mass_errors(rows)[name]), rows["subject"].to_numpy()
+    known = known_rows(predictions)
+    rows = per_subject(known) if key.startswith(SUBJECT) else known
+    if rows.empty:
+        raise KeyError(key)
+    return _share_statistic(rows, key.removeprefix(SUBJECT)), rows["subject"].to_numpy()
+
+
+def figure_of(predictions: pd.DataFrame, key: str, *, resamples: int = RESAMPLES) -> dict[str, float]:
+    """The figure under its key, with `_ci_low` and `_ci_high` as in `metrics_of`."""
+    statistic, subjects = statistic_of(predictions, key)
+    return with_interval(key, statistic, subjects, resamples)
+
+
+def difference_of(
+    ours: pd.DataFrame, theirs: pd.DataFrame, key: str, *, relative: bool, resamples: int = RESAMPLES
+) -> Difference:
+    """Our figure less theirs, on the same draws of subjects.
+
+    Args:
+        relative: In percent of theirs (of errors: -25 is a quarter less), else in the figure's own unit.
+
+    Raises:
+        ValueError: The two tables are not of the same subjects.
+    """
+    pair = [statistic_of(predictions, key) for predictions in (ours, theirs)]
+    names = [np.unique(subjects) for _, subjects in pair]
+    if not np.array_equal(*names):
+        raise ValueError(f"{key}: the models were asked of {len(names[0])} and {len(names[1])} subjects")
+    places = [np.searchsorted(names[0], subjects) for _, subjects in pair]
+    count = len(names[0])
+
+    def gap(draw: NDArray[np.float64]) -> float:
+        mine, other = (statistic(draw[place]) for (statistic, _), place in zip(pair, places, strict=True))
+        if not relative:
+            return mine - other
+        return 100 * (mine / other - 1) if other else float("nan")
+
+    generator = np.random.default_rng(0)  # the same rows give the same interval
+    draws = generator.multinomial(count, np.full(count, 1 / count), size=max(resamples, 1))
+    found = np.array([gap(draw.astype(np.float64)) for draw in draws])
+    value = gap(np.ones(count))
+    if not np.isfinite(found).any():  # nothing to be better than: theirs is without error in every draw
+        return Difference(value, float("nan"), float("nan"))
+    low, high = np.nanquantile(found, (0.025, 0.975))
+    return Difference(value, float(low), float(high))
+
+
+def _share_statistic(rows: pd.DataFrame, name: str) -> Weighted:
+    fibres = fibres_of(rows)
+    truth = rows[[f"{fibre}_share" for fibre in fibres]].to_numpy(np.float64)
+    predicted = rows[[f"predicted_{fibre}_share" for fibre in fibres]].to_numpy(np.float64)
+    main, guess = truth.argmax(1), predicted.argmax(1)
+    if name == "balanced_accuracy":
+        return lambda weights: balanced_accuracy(main, guess, weights)
+    if name == "macro_f1":
+        return lambda weights: macro_f1(main, guess, weights)
+    start, _, fibre = name.partition(".")
+    if start != "mae_points" or (fibre and fibre not in fibres):
+        raise KeyError(name)
+    gap = 100 * np.abs(predicted - truth)
+    return mean_of(gap[:, fibres.index(fibre)] if fibre else gap.mean(1))
