@@ -1,0 +1,71 @@
+"""What a mark is, and what is asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+MarkKind = Literal["qr", "disc", "sheet", "ruler"]
+Corners = tuple[tuple[float, float], ...]
+Floats = NDArray[np.float64]
+
+# Kinds whose print has a usual size, which may then be left out. A sheet is measured by its longer side.
+USUAL_MM: Final[Mapping[MarkKind, float]] = {"sheet": 297.0, "ruler": 250.0}
+
+# Longest side of the decode that a mark is searched on, coarsest first. A QR label of 60 mm in a scene of
+# 1.2 m is read at half scale of 8 megapixels, not at a quarter; a disc or a sheet is found at 800 px or not
+# at all.
+SEARCH_PX: Final[Mapping[MarkKind, tuple[int, ...]]] = {
+    "qr": (1600, 3200),
+    "ruler": (1600, 3200),
+    "disc": (800,),
+    "sheet": (800,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MarkHint:
+    """What to look for.
+
+    Args:
+        size_mm: Side of the QR square without its quiet zone, diameter of the disc, longer side of the sheet
+            (A4: 297), or length of the ruler between the outer edges of its codes, as printed on it.
+    """
+
+    kind: MarkKind
+    size_mm: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size_mm <= 2000:
+            raise ValueError(f"size_mm is {self.size_mm:g}, needs 1 to 2000 millimetres")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A mark that was found. Pixels are those of the upright photo at full resolution.
+
+    Args:
+        corners: Four (x, y), clockwise in the photo; of a disc, the box around its ellipse along its axes.
+        mm_per_pixel: In the mark's plane, along the direction that is not foreshortened, at its middle.
+        confidence: 0..1: how often a mark that looks like this one gives a scale within 5 % of the truth.
+        tilt_degrees: Between the mark's plane and the sensor's, 0 seen straight on; None where it does not
+            follow from what was seen.
+    """
+
+    kind: MarkKind
+    corners: Corners
+    mm_per_pixel: float
+    confidence: float
+    tilt_degrees: float | None = None
+
+
+def clockwise(corners: NDArray[np.floating]) -> Corners:
+    """Start at the corner nearest the photo's top left; a mirrored mark then still runs clockwise."""
+    x, y = corners[:, 0], corners[:, 1]
+    if float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) < 0:
+        corners = corners[::-1]
+    start = int((corners[:, 0] + corners[:, 1]).argmin())
+    turned = np.roll(corners, -start, axis=0)
+    return tuple((round(float(x), 2), round(float(y), 2)) for x, y in turned)
