@@ -1,6 +1,7 @@
-"""Whether a photo is worth weighing by: advice by measurement, at one fixed scale."""
+"""Whether a photo is worth weighing by: the words of advice, and those measured at one fixed scale."""
 
-from typing import Final, Literal
+from collections.abc import Iterable
+from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,28 @@ from PIL import Image
 
 from weft.photos import Photo
 
-Advice = Literal["blurred", "dark", "too_small", "broken"]
+# Faults that a bundle may have learnt to see; `weft.judgement` says them.
+Fault = Literal["screen", "covered", "no_parcel", "several", "cut_off"]
+# The first one is to be mended first: what hides the others stands before them.
+Advice = Literal[
+    "broken", "too_small", "dark", "blurred",
+    "screen", "covered", "no_parcel", "unfamiliar", "several", "cut_off", "repeated",
+]  # fmt: skip
+ADVICE: Final[tuple[Advice, ...]] = get_args(Advice)
+# One sentence each for the person with the phone; the page says the same.
+WHAT_TO_DO: Final[dict[Advice, str]] = {
+    "broken": "This file is damaged: take the photo again",
+    "too_small": "Too small: send the photo in full size",
+    "dark": "Too dark: turn on a light or go outside",
+    "blurred": "Blurred: hold still and take it again",
+    "screen": "This is a photo of a screen: photograph the parcel itself",
+    "covered": "Something is in front of the parcel: keep hands, faces and fingers out of the picture",
+    "no_parcel": "No parcel to be seen: photograph the bag, the box or the heap of clothes",
+    "unfamiliar": "Unlike anything this model has seen: photograph the whole parcel from two steps away",
+    "several": "Several parcels: put one in the picture and weigh the others by themselves",
+    "cut_off": "The parcel is cut off: step back until all of it is in the picture",
+    "repeated": "The same photo twice: take another one from a different side",
+}
 
 # Longest side at which light and sharpness are measured: about what a net sees, so that a blur which it would
 # not notice is not complained about.
@@ -29,8 +51,13 @@ SMALL_SHORTEST_PX: Final = 64
 _BLUR_PX: Final = 9
 
 
+def in_order(advice: Iterable[Advice]) -> tuple[Advice, ...]:
+    """Each word once, what is to be mended first in front."""
+    return tuple(sorted(set(advice), key=ADVICE.index))
+
+
 def advise(photo: Photo) -> tuple[Advice, ...]:
-    """What a retake should mend; empty where the photo is good. `broken` is said by the weigher, not here."""
+    """What a retake should mend, by measurement; empty where nothing is wrong. Others say the other words."""
     sides = photo.full_width_px, photo.full_height_px
     advice: list[Advice] = []
     if max(sides) < SMALL_LONGEST_PX or min(sides) < SMALL_SHORTEST_PX:
@@ -40,7 +67,7 @@ def advise(photo: Photo) -> tuple[Advice, ...]:
         advice.append("dark")
     if blur(grey) > BLURRED_ABOVE:
         advice.append("blurred")
-    return tuple(advice)
+    return in_order(advice)
 
 
 def blur(grey: NDArray[np.float32]) -> float:

@@ -65,7 +65,10 @@ def _weight(found: "Estimate") -> str:
 
 
 def _finding(photo: "PhotoFinding") -> str:
-    used = "used" if photo.usable else f"not used: {', '.join(photo.advice).replace('_', ' ')}"
+    from weft.quality import WHAT_TO_DO
+
+    said = "; ".join(WHAT_TO_DO[word] for word in photo.advice)
+    used = ("used" if photo.usable else "not used") + (f": {said}" if said else "")
     if photo.mark is None:
         return used
     return f"{used}; {photo.mark.kind} gives {photo.mark.mm_per_pixel:.3f} mm per pixel"
