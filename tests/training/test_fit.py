@@ -17,7 +17,6 @@ from weft_training import fit
 from weft_training.data import load_captures
 from weft_training.export import export_run
 from weft_training.fit import fit_run, make_fabric, make_task
-from weft_training.rates import set_rates
 from weft_training.recipe import load_recipe
 from weft_training.run import Run, check_same_recipe, create_run, find_run, open_run, write_state
 from weft_training.train import train_run
@@ -213,17 +212,6 @@ def test_a_run_whose_data_have_changed_is_refused(spectra_recipe: Path, tmp_path
 
     with pytest.raises(RunError, match="the data are not those it was started with"):
         fit_run(run, make_fabric(run.recipe))
-
-
-def test_the_rate_rises_then_falls_to_zero() -> None:
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    optimizer.param_groups[0]["peak_lr"] = 1.0
-    rates = []
-    for progress in (0.0, 0.05, 0.1, 0.55, 1.0):
-        set_rates(optimizer, progress, warmup=0.1)
-        rates.append(optimizer.param_groups[0]["lr"])
-
-    assert rates == pytest.approx([0.01, 0.505, 1.0, 0.5, 0.0], abs=0.01)
 
 
 @pytest.mark.slow
