@@ -47,7 +47,11 @@ def tiny_fibre_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _write_weight_bundle(path: Path, **changes: Any) -> Path:
-    """Write a weight bundle; `changes` replace fields of the card, `weight={...}` fields of its section."""
+    """Write a weight bundle; `changes` replace fields of the card, `weight={...}` fields of its section.
+
+    With two rules in `weight={"advice": ...}` it judges photos: the first chance is brightness / 200, the
+    second is 1 minus that.
+    """
     section = {
         "bands": ["red", "green", "blue"],
         "max_photos": 9,
@@ -59,7 +63,8 @@ def _write_weight_bundle(path: Path, **changes: Any) -> Path:
     }
     section |= changes.pop("weight", {})
     card = _card("weight", changes) | {"weight": section}
-    return _write(path, _weight_graph(spread=card["coverage"] is not None), card, _weight_inputs())
+    graph = _weight_graph(spread=card["coverage"] is not None, judges=bool(section.get("advice")))
+    return _write(path, graph, card, _weight_inputs())
 
 
 def _write_fibre_bundle(path: Path, **changes: Any) -> Path:
@@ -132,7 +137,7 @@ def _model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def _weight_graph(*, spread: bool) -> ModelProto:
+def _weight_graph(*, spread: bool, judges: bool) -> ModelProto:
     to_float: dict[str, Any] = {"to": TensorProto.FLOAT}
     nodes: list[Node] = [
         ("Cast", ["photos"], "light", to_float),
@@ -170,6 +175,18 @@ def _weight_graph(*, spread: bool) -> ModelProto:
         "high_factor": np.float32(1.25 if spread else 1),
     }
     constants |= {"chw": np.array([2, 3, 4]), "axis2": np.array([2]), "n": np.array([1])}
+    outputs: list[tuple[str, list[Any]]] = [("grams", ["B"]), ("low_grams", ["B"]), ("high_grams", ["B"])]
+    if judges:
+        constants |= {"zero": np.float32(0), "per200": np.float32(1 / 200)}
+        nodes += [
+            ("Mul", ["brightness", "per200"], "share"),
+            ("Clip", ["share", "zero", "one"], "chance"),
+            ("Sub", ["one", "chance"], "rest"),
+            ("Unsqueeze", ["chance", "axis2"], "chance_k"),
+            ("Unsqueeze", ["rest", "axis2"], "rest_k"),
+            ("Concat", ["chance_k", "rest_k"], "faults", {"axis": 2}),
+        ]
+        outputs.append(("faults", ["B", "N", 2]))
     return _model(
         nodes,
         constants,
@@ -181,7 +198,7 @@ def _weight_graph(*, spread: bool) -> ModelProto:
             ("season", TensorProto.INT64, ["B"]),
             ("wrap", TensorProto.INT64, ["B"]),
         ],
-        outputs=[("grams", ["B"]), ("low_grams", ["B"]), ("high_grams", ["B"])],
+        outputs=outputs,
     )
 
 

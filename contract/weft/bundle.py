@@ -133,11 +133,11 @@ def open_bundle(data: bytes, *, source: str, task: Task | None = None, threads: 
 
 
 def gap(task: Task, expected: Arrays, found: Arrays) -> float:
-    """Largest difference between two answers: relative for grams, absolute for shares; infinite for a NaN."""
+    """Largest difference between two answers: relative for grams, else absolute; infinite for a NaN."""
     worst = 0.0
     for name, want in expected.items():
         difference = np.abs(np.asarray(found[name], np.float64) - want)
-        if task == "weight":
+        if task == "weight" and name.endswith("grams"):
             difference = difference / np.maximum(np.abs(want), 1e-9)
         if difference.size:
             worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max()))
@@ -147,7 +147,9 @@ def gap(task: Task, expected: Arrays, found: Arrays) -> float:
 def _check_outputs(bundle: Bundle) -> None:
     """Raise CardError unless the graph gives what its task promises: a request is too late to notice."""
     given = [name for name, _, _ in bundle.outputs()]
-    absent = OUTPUTS[bundle.card.task] - set(given)
+    section = bundle.card.weight
+    judges = section is not None and len(section.advice) > 0
+    absent = (OUTPUTS[bundle.card.task] | ({"faults"} if judges else frozenset())) - set(given)
     if absent:
         raise CardError(
             f"{bundle.source}: the graph gives {', '.join(given)}, "
@@ -164,6 +166,7 @@ def prove(bundle: Bundle, cases: list[tuple[Arrays, Arrays]]) -> None:
     """
     bound = bundle.card.proof.bound
     section = bundle.card.composition
+    words = () if bundle.card.weight is None else bundle.card.weight.advice
     for number, (inputs, expected) in enumerate(cases, start=1):
         try:
             answer = bundle.run(inputs)
@@ -177,6 +180,11 @@ def prove(bundle: Bundle, cases: list[tuple[Arrays, Arrays]]) -> None:
             raise CardError(
                 f"{bundle.source}: the graph answers for {answer['shares'].shape[-1]} fibres, the card names "
                 f"{len(section.fibres)}; export it again"
+            )
+        if words and answer["faults"].shape[-1] != len(words):
+            raise CardError(
+                f"{bundle.source}: the graph judges {answer['faults'].shape[-1]} faults, the card names "
+                f"{len(words)}; export it again"
             )
         if found > bound:
             raise ProofError(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,9 +12,10 @@ from weft import limits
 from weft.bundle import Bundle
 from weft.card import SEASONS, WRAPS
 from weft.errors import InputError, PhotoError, WrongPhotosError, WrongTaskError
+from weft.judgement import judge
 from weft.marks import SEARCH_PX, Mark, MarkHint, find_mark
 from weft.photos import Photo, decode_photo
-from weft.quality import Advice, advise
+from weft.quality import Advice, advise, in_order
 
 _PHOTO_BANDS: Final = ("red", "green", "blue")
 
@@ -203,14 +204,33 @@ class Weigher:
         """Estimate several subjects in one call of the graph; each answer is as if asked alone."""
         for subject in subjects:
             check_count(len(subject.photos))
-        asked = [
-            n for n, subject in enumerate(subjects) if any(photo.finding.usable for photo in subject.photos)
-        ]
-        answers = self.bundle.run(stack([subjects[n] for n in asked])) if asked else {}
-        rows = {
-            n: {name: float(values[row]) for name, values in answers.items()} for row, n in enumerate(asked)
-        }
-        return [self._estimate(subject, rows.get(n)) for n, subject in enumerate(subjects)]
+        judged = list(subjects)
+        asked = [n for n, subject in enumerate(subjects) if _usable(subject)]
+        rows: dict[int, dict[str, float]] = {}
+        while asked:
+            answers = self.bundle.run(stack([judged[n] for n in asked]))
+            again: list[int] = []
+            for row, n in enumerate(asked):
+                before = _usable(judged[n])
+                judged[n] = self._judged(judged[n], answers, row)
+                rows[n] = {name: float(values[row]) for name, values in answers.items() if values.ndim == 1}
+                if not _usable(judged[n]):
+                    del rows[n]
+                elif _usable(judged[n]) < before:
+                    again.append(n)  # a photo that is no use must not have had a say
+            asked = again
+        return [self._estimate(subject, rows.get(n)) for n, subject in enumerate(judged)]
+
+    def _judged(self, subject: Subject, answers: dict[str, NDArray[Any]], row: int) -> Subject:
+        """The subject with what the graph said of its photos, in row `row` of its answers."""
+        photos = list(subject.photos)
+        stacked = [n for n, photo in enumerate(photos) if photo.finding.usable]
+        for place, n in enumerate(stacked):
+            verdict = judge(self._weight, answers, row, place)
+            finding = photos[n].finding
+            advice = in_order((*finding.advice, *verdict.advice))
+            photos[n] = replace(photos[n], finding=replace(finding, usable=verdict.usable, advice=advice))
+        return replace(subject, photos=photos)
 
     def _estimate(self, subject: Subject, answer: dict[str, float] | None) -> Estimate:
         photos = tuple(photo.finding for photo in subject.photos)
@@ -233,12 +253,16 @@ class Weigher:
             warnings.append(
                 f"{grams:.0f} g lies outside the {lightest:.0f}-{heaviest:.0f} g this bundle was trained on"
             )
-        usable = sum(photo.finding.usable for photo in subject.photos)
+        usable = _usable(subject)
         if usable > self._weight.max_photos:
             warnings.append(
                 f"{usable} photos of one subject, the bundle was trained on at most {self._weight.max_photos}"
             )
         return tuple(warnings)
+
+
+def _usable(subject: Subject) -> int:
+    return sum(photo.finding.usable for photo in subject.photos)
 
 
 def check_count(photos: int) -> None:

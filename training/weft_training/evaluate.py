@@ -133,7 +133,7 @@ def _weighed(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
                 refusals[str(error)] = refusals.get(str(error), 0) + 1
                 continue
             if estimate.grams is None:
-                reason = "not usable: " + ", ".join(prepared.finding.advice)
+                reason = "not usable: " + ", ".join(estimate.photos[0].advice)
                 refusals[reason] = refusals.get(reason, 0) + 1
                 continue
             answered += 1
