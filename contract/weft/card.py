@@ -76,6 +76,21 @@ class FibreCard(Section):
         return self
 
 
+class RecalibrationCard(Section):
+    """What a parent's shares were moved by, and how much that helped on swatches left out of it."""
+
+    parent_sha256: str  # seal of the bundle that was recalibrated
+    kind: Literal["bias", "slope and bias"]
+    swatches: int = Field(ge=1)
+    scans: int = Field(ge=1)
+    fibres: tuple[str, ...]  # that the known swatches hold
+    share_range: dict[str, tuple[float, float]]  # of these, in the known swatches
+    instruments: tuple[str, ...] = ()
+    dataset_fingerprint: str  # of the known swatches
+    mae_points_before: float  # mean over `fibres` and swatches, points of a percent
+    mae_points_after: float  # each swatch corrected by the others
+
+
 class Proof(Section):
     """How closely this file answers like the model it was exported from."""
 
@@ -105,6 +120,7 @@ class Card(Section):
     proof: Proof
     weight: WeightCard | None = None
     composition: FibreCard | None = None
+    recalibration: RecalibrationCard | None = None  # None: as it was trained
 
     @model_validator(mode="after")
     def has_the_section_of_its_task(self) -> "Card":

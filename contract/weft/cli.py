@@ -29,6 +29,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "train": "Train from a recipe.",
     "evaluate": "Measure a bundle on a manifest.",
     "export": "Write a run's model as one sealed bundle.",
+    "recalibrate": "Move a fibre bundle by a few known swatches.",
     "promote": "Put a registered bundle into service.",
     "leaderboard": "Measure the promised lines and write the table.",
 }

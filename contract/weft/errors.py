@@ -22,6 +22,7 @@
     ├── FibreError                  an unknown fibre name, shares that do not sum to 1
     ├── ManifestError               a table of captures that cannot be trained or measured on
     ├── RecipeError                 a misspelt, missing or impossible setting
+    ├── RecalibrationError          known swatches that carry no correction
     ├── RunError                    a training run that cannot be resumed, exported or promoted
     └── StoreError                  a database or folder that cannot be used
 
@@ -130,6 +131,10 @@ class ManifestError(WeftError):
 
 class RecipeError(WeftError):
     slug = "bad-recipe"
+
+
+class RecalibrationError(WeftError):
+    slug = "bad-recalibration"
 
 
 class RunError(WeftError):

@@ -86,6 +86,31 @@ def evaluate(bundle: Path, manifest: Path, out: Path | None, as_json: bool) -> N
 
 
 @click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("known", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The new bundle's file."
+)
+@click.option("--name", help="Of the new bundle.  [default: as BUNDLE]")
+@click.option("--version", help="Of the new bundle.  [default: BUNDLE's with -recalibrated]")
+def recalibrate(bundle: Path, known: Path, out: Path, name: str | None, version: str | None) -> None:
+    """Move the fibre BUNDLE by the swatches in KNOWN: a table with compositions, or a manifest."""
+    try:
+        from weft_training.recalibrate import recalibrate as move
+
+        report = move(bundle, known, out, name=name, version=version)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    found = report.card.recalibration
+    assert found is not None, "what was recalibrated says so"
+    click.echo(
+        f"{report.path}: {found.kind} from {found.swatches} swatches; those left out err by "
+        f"{found.mae_points_after:.2f} points instead of {found.mae_points_before:.2f}"
+    )
+    click.echo(f"mind: {report.card.limits[-1]}")
+
+
+@click.command()
 @click.argument("name")
 @click.argument("version")
 @click.option(

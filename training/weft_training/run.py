@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from weft.errors import RecipeError, RunError
 from weft_training.data import Captures
 from weft_training.recipe import Recipe, dump_recipe, load_recipe
+from weft_training.revision import code_revision
 
 
 class Run:
