@@ -19,7 +19,6 @@ runs/<name>-<time>/
 import io
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,24 +184,6 @@ def check_same_recipe(run: Run, recipe: Recipe) -> None:
             f"{run.folder}: was started with other settings than this recipe gives; leave the overrides as "
             f"they were, or start a new run"
         )
-
-
-def code_revision() -> str:
-    """The commit of the code in use, with "+changes" where it was edited since; "unknown" outside git."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # else it is the revision of who installed us
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
