@@ -50,7 +50,8 @@ def _write_weight_bundle(path: Path, **changes: Any) -> Path:
     """Write a weight bundle; `changes` replace fields of the card, `weight={...}` fields of its section.
 
     With two rules in `weight={"advice": ...}` it judges photos: the first chance is brightness / 200, the
-    second is 1 minus that.
+    second is 1 minus that. With `weight={"shift": ...}` a photo's strangeness is its brightness / 100, and
+    its own grams are those of the formula without season and wrap.
     """
     section = {
         "bands": ["red", "green", "blue"],
@@ -63,7 +64,11 @@ def _write_weight_bundle(path: Path, **changes: Any) -> Path:
     }
     section |= changes.pop("weight", {})
     card = _card("weight", changes) | {"weight": section}
-    graph = _weight_graph(spread=card["coverage"] is not None, judges=bool(section.get("advice")))
+    graph = _weight_graph(
+        spread=card["coverage"] is not None,
+        judges=bool(section.get("advice")),
+        estranged=bool(section.get("shift")),
+    )
     return _write(path, graph, card, _weight_inputs())
 
 
@@ -137,7 +142,7 @@ def _model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def _weight_graph(*, spread: bool, judges: bool) -> ModelProto:
+def _weight_graph(*, spread: bool, judges: bool, estranged: bool) -> ModelProto:
     to_float: dict[str, Any] = {"to": TensorProto.FLOAT}
     nodes: list[Node] = [
         ("Cast", ["photos"], "light", to_float),
@@ -187,6 +192,12 @@ def _weight_graph(*, spread: bool, judges: bool) -> ModelProto:
             ("Concat", ["chance_k", "rest_k"], "faults", {"axis": 2}),
         ]
         outputs.append(("faults", ["B", "N", 2]))
+    if estranged:
+        nodes += [
+            ("Div", ["brightness", "hundred"], "strangeness"),
+            ("Add", ["each", "hundred"], "photo_grams"),
+        ]
+        outputs += [("strangeness", ["B", "N"]), ("photo_grams", ["B", "N"])]
     return _model(
         nodes,
         constants,

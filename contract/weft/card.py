@@ -38,6 +38,18 @@ class AdviceRule(Section):
     simulated: bool  # whether the faulty photos were
 
 
+class ShiftCard(Section):
+    """From when on photos are unlike what the bundle was trained on, measured on subjects left out of it."""
+
+    strange_above: float = Field(allow_inf_nan=False)  # of the output `strangeness`
+    false_alarm_rate: float = Field(ge=0, le=1)  # photos of held-out subjects above it, at most
+    then: Literal["refuse", "widen"]  # the photo; or the interval, to all of `range_grams`
+    # ln(largest / smallest) of the single photos' estimates, for 2, 3 to 4, and more photos: what subjects
+    # left out stay under at the same rate; above it they may not be photos of one thing. None: not measured.
+    disagree_above: tuple[float, float, float] | None = None
+    subjects: int = Field(ge=9)  # that it was measured on
+
+
 class WeightCard(Section):
     """What a weight bundle takes and what it has seen."""
 
@@ -49,6 +61,7 @@ class WeightCard(Section):
     uses: tuple[Extra, ...] = ()
     mark: str | None = None  # kind of scale mark seen in training, with its size: "disc 25 mm"
     advice: tuple[AdviceRule, ...] = ()  # order of the K axis of the output `faults`
+    shift: ShiftCard | None = None  # None: nothing is called unfamiliar
 
 
 class FibreCard(Section):

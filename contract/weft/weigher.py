@@ -1,5 +1,6 @@
 """Photos to grams: what `weft estimate`, the service and `weft evaluate` all call."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from weft import limits
 from weft.bundle import Bundle
 from weft.card import SEASONS, WRAPS
 from weft.errors import InputError, PhotoError, WrongPhotosError, WrongTaskError
-from weft.judgement import judge
+from weft.judgement import disagree, judge
 from weft.marks import SEARCH_PX, Mark, MarkHint, find_mark
 from weft.photos import Photo, decode_photo
 from weft.quality import Advice, advise, in_order
@@ -204,9 +205,10 @@ class Weigher:
         """Estimate several subjects in one call of the graph; each answer is as if asked alone."""
         for subject in subjects:
             check_count(len(subject.photos))
-        judged = list(subjects)
-        asked = [n for n, subject in enumerate(subjects) if _usable(subject)]
+        judged = [_without_repeats(subject) for subject in subjects]
+        asked = [n for n, subject in enumerate(judged) if _usable(subject)]
         rows: dict[int, dict[str, float]] = {}
+        doubtful: set[int] = set()
         while asked:
             answers = self.bundle.run(stack([judged[n] for n in asked]))
             again: list[int] = []
@@ -218,8 +220,10 @@ class Weigher:
                     del rows[n]
                 elif _usable(judged[n]) < before:
                     again.append(n)  # a photo that is no use must not have had a say
+                elif disagree(self._weight, answers, row, before):
+                    doubtful.add(n)
             asked = again
-        return [self._estimate(subject, rows.get(n)) for n, subject in enumerate(judged)]
+        return [self._estimate(subject, rows.get(n), n in doubtful) for n, subject in enumerate(judged)]
 
     def _judged(self, subject: Subject, answers: dict[str, NDArray[Any]], row: int) -> Subject:
         """The subject with what the graph said of its photos, in row `row` of its answers."""
@@ -232,23 +236,40 @@ class Weigher:
             photos[n] = replace(photos[n], finding=replace(finding, usable=verdict.usable, advice=advice))
         return replace(subject, photos=photos)
 
-    def _estimate(self, subject: Subject, answer: dict[str, float] | None) -> Estimate:
+    def _estimate(self, subject: Subject, answer: dict[str, float] | None, doubtful: bool) -> Estimate:
+        """`doubtful`: its photos disagree more than those of one thing do."""
         photos = tuple(photo.finding for photo in subject.photos)
         if answer is None:
             return Estimate(None, None, None, None, photos, ("no photo is usable; retake as advised",))
         grams, low, high = answer["grams"], answer["low_grams"], answer["high_grams"]
         if not (math.isfinite(grams) and grams >= 0):
             return Estimate(None, None, None, None, photos, ("the model gave no number for this subject",))
-        warnings = self._warnings(subject, grams)
+        warnings = self._warnings(subject, grams, doubtful)
+        if self._strange(subject):
+            low, high = min(low, self._weight.range_grams[0]), max(high, self._weight.range_grams[1])
         if self.card.coverage is None or not (math.isfinite(low) and math.isfinite(high)):
             return Estimate(grams, None, None, None, photos, warnings)
         return Estimate(
             grams, max(0.0, min(low, grams)), max(high, grams), self.card.coverage, photos, warnings
         )
 
-    def _warnings(self, subject: Subject, grams: float) -> tuple[str, ...]:
+    def _strange(self, subject: Subject) -> bool:
+        """Whether a photo that has a say is unlike anything the bundle was trained on."""
+        return any(photo.finding.usable and "unfamiliar" in photo.finding.advice for photo in subject.photos)
+
+    def _warnings(self, subject: Subject, grams: float, doubtful: bool) -> tuple[str, ...]:
         warnings: list[str] = []
         lightest, heaviest = self._weight.range_grams
+        if self._strange(subject):
+            warnings.append(
+                "this is unlike anything the bundle was trained on; its interval is "
+                f"all that it knows, {lightest:.0f}-{heaviest:.0f} g"
+            )
+        if doubtful:
+            warnings.append("the photos disagree more than photos of one thing do; send photos of one parcel")
+        repeated = sum("repeated" in photo.finding.advice for photo in subject.photos)
+        if repeated:
+            warnings.append(f"{repeated} of {len(subject.photos)} photos are sent twice and count once")
         if not lightest <= grams <= heaviest:
             warnings.append(
                 f"{grams:.0f} g lies outside the {lightest:.0f}-{heaviest:.0f} g this bundle was trained on"
@@ -259,6 +280,21 @@ class Weigher:
                 f"{usable} photos of one subject, the bundle was trained on at most {self._weight.max_photos}"
             )
         return tuple(warnings)
+
+
+def _without_repeats(subject: Subject) -> Subject:
+    """The same pixels again tell nothing new; counted twice they would narrow the interval."""
+    seen: set[tuple[tuple[int, ...], bytes]] = set()
+    photos = list(subject.photos)
+    for n, photo in enumerate(photos):
+        if photo.pixels is None or not photo.finding.usable:
+            continue
+        content = (photo.pixels.shape, hashlib.sha256(photo.pixels.tobytes()).digest())
+        if content in seen:
+            advice = in_order((*photo.finding.advice, "repeated"))
+            photos[n] = replace(photo, finding=replace(photo.finding, usable=False, advice=advice))
+        seen.add(content)
+    return replace(subject, photos=photos)
 
 
 def _usable(subject: Subject) -> int:

@@ -119,3 +119,64 @@ def test_every_word_has_one_sentence_that_says_what_to_do() -> None:
 def test_the_rates_of_a_rule_are_shares() -> None:
     with pytest.raises(ValueError, match="hit_rate"):
         AdviceRule.model_validate(rule("screen", 0.5, 0.5) | {"hit_rate": 1.5})
+
+
+SHIFT = {"strange_above": 1.5, "false_alarm_rate": 0.02, "then": "refuse", "subjects": 50}
+
+
+@pytest.fixture(scope="module")
+def wary(tmp_path_factory: pytest.TempPathFactory, write_weight_bundle: Writer) -> Callable[..., Weigher]:
+    """A weigher whose tiny graph finds photos brighter than 150 of 255 strange."""
+
+    def make(coverage: float | None = 0.9, **changes: Any) -> Weigher:
+        path = tmp_path_factory.mktemp("wary") / "w.onnx"
+        write_weight_bundle(path, coverage=coverage, weight={"shift": SHIFT | changes})
+        return Weigher(load_bundle(path, task="weight"))
+
+    return make
+
+
+def test_a_photo_unlike_anything_trained_on_is_refused_and_has_no_say(wary: Callable[..., Weigher]) -> None:
+    weigher = wary()
+    found = weigher.weigh(weigher.prepare_all([photo(100), photo(180)]))
+
+    assert [(each.usable, each.advice) for each in found.photos] == [(True, ()), (False, ("unfamiliar",))]
+    assert found.grams == pytest.approx(100 + 10 * 100, rel=0.01)
+    assert weigher.weigh([weigher.prepare(photo(180))]).grams is None
+
+
+def test_where_strange_photos_are_weighed_the_interval_is_all_that_the_bundle_knows(
+    wary: Callable[..., Weigher],
+) -> None:
+    weigher = wary(then="widen")
+    known, strange = (weigher.weigh([weigher.prepare(photo(level))]) for level in (100, 180))
+
+    assert (known.low_grams, known.high_grams) == (
+        pytest.approx(0.8 * known.grams),
+        pytest.approx(1.25 * known.grams),
+    )
+    assert strange.photos[0].usable
+    assert strange.photos[0].advice == ("unfamiliar",)
+    assert (strange.low_grams, strange.high_grams) == (200, 2400)  # the tiny bundle's range of masses
+    assert strange.warnings == (
+        "this is unlike anything the bundle was trained on; its interval is all that it knows, 200-2400 g",
+    )
+
+
+def test_photos_that_say_masses_too_far_apart_are_said_to_disagree(wary: Callable[..., Weigher]) -> None:
+    weigher = wary(disagree_above=(0.5, 0.8, 9.0))
+    pair = [photo(60), photo(110)]  # 700 and 1200 g: ln 1.7 = 0.54
+    told = [
+        weigher.weigh(weigher.prepare_all(files)).warnings
+        for files in (pair, [*pair, photo(80)], [photo(70)])
+    ]
+
+    assert told == [
+        ("the photos disagree more than photos of one thing do; send photos of one parcel",), (), (),
+    ]  # fmt: skip
+
+
+def test_a_bundle_that_does_not_judge_familiarity_refuses_nothing(tiny_weight_bundle: Path) -> None:
+    weigher = Weigher(load_bundle(tiny_weight_bundle))
+
+    assert weigher.weigh([weigher.prepare(photo(180))]).photos[0].advice == ()

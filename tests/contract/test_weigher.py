@@ -129,12 +129,23 @@ def test_an_estimate_outside_what_was_trained_on_says_so(tmp_path: Path, write_w
     path = write_weight_bundle(tmp_path / "w.onnx", weight={"range_grams": [20.0, 300.0], "max_photos": 1})
     weigher = Weigher(load_bundle(path))
 
-    found = weigher.weigh(weigher.prepare_all([jpeg(), jpeg()]))
+    found = weigher.weigh(weigher.prepare_all([jpeg(picture(99)), jpeg(picture(101))]))
 
     assert found.warnings == (
         "1100 g lies outside the 20-300 g this bundle was trained on",
         "2 photos of one subject, the bundle was trained on at most 1",
     )
+
+
+def test_the_same_photo_twice_counts_once_and_is_said_to_be_there_twice(weigher: Weigher) -> None:
+    files = [jpeg(picture(80)), jpeg(picture(120)), jpeg(picture(80))]
+    found = weigher.weigh(weigher.prepare_all(files))
+
+    assert [(photo.usable, photo.advice) for photo in found.photos] == [
+        (True, ()), (True, ()), (False, ("repeated",)),
+    ]  # fmt: skip
+    assert found.grams == weigher.weigh(weigher.prepare_all(files[:2])).grams
+    assert found.warnings == ("1 of 3 photos are sent twice and count once",)
 
 
 def test_without_an_honest_interval_none_is_made_up(tmp_path: Path, write_weight_bundle: Writer) -> None:

@@ -27,8 +27,8 @@ class ShareCalibration:
     """Margins around predicted shares, by kind of answer, fibre and band of the share: (kinds, F, bands).
 
     `coverage` is that of whole answers: the part of garments whose shares all lie inside, among answers that
-    say a blend as among those that say a pure fibre. A margin is 1 where too few subjects were seen: that
-    interval is 0..1, which says "no idea" and is true.
+    say a blend, among those that say a pure fibre, and among true blends. A margin is 1 where too few
+    subjects were seen: that interval is 0..1, which says "no idea" and is true.
     """
 
     coverage: float
@@ -76,19 +76,26 @@ def calibrate_shares(
     band = np.searchsorted(SHARE_EDGES, predicted, side="right")  # (B, F)
     kind = kinds_of(predicted)
     everyone = _margins(miss, band, weights, coverage, needed)
-    margins: list[Floats] = []
+    margins = np.empty((len(KINDS), len(fibres), len(SHARE_EDGES) + 1))
     for number in range(len(KINDS)):
         here = kind == number
         own = _margins(miss[here], band[here], weights[here], coverage, needed)
         margin = np.nan_to_num(np.where(np.isnan(own), everyone, own), nan=1.0)
         if round(float(weights[here].sum())) < needed:
             here = np.ones(len(kind), bool)
-        margins.append(_whole_answers(margin, miss[here], band[here], weights[here], coverage))
+        margins[number] = _whole_answers(margin, miss[here], band[here], weights[here], coverage)
+    # A blend that is taken for a pure fibre would pay for the pure ones' narrow margins: 0.83 of true blends
+    # held, 0.89 with both kinds of margin grown for them.
+    blends = truth.max(1) < SHARE_EDGES[-1]
+    mine = margins[kind[:, None], np.arange(len(fibres)), band][blends]  # (blends, F)
+    margins += _growth(mine, miss[blends], weights[blends], coverage, needed)
     return ShareCalibration(
         coverage=coverage,
         fibres=tuple(fibres),
         edges_share=SHARE_EDGES,
-        margin=tuple(tuple(tuple(float(value) for value in row) for row in kind) for kind in margins),
+        margin=tuple(
+            tuple(tuple(float(value) for value in row) for row in table) for table in np.minimum(margins, 1.0)
+        ),
         subjects=subjects,
     )
 
@@ -101,8 +108,22 @@ def judge_shares(predictions: pd.DataFrame, fibres: Sequence[str], coverage: flo
     nested = nested_margins(predictions, fibres, coverage)
     if nested is None:
         return None
-    low, high = (nested[[f"{end}_{fibre}_share" for fibre in fibres]].to_numpy() for end in ("low", "high"))
-    return float(share_hits(nested, fibres, low, high).mean())
+    return share_figures(nested, fibres)["share_coverage"]
+
+
+def share_figures(known: pd.DataFrame, fibres: Sequence[str]) -> dict[str, float]:
+    """`share_coverage` of rows that carry `low_<fibre>_share` and `high_<fibre>_share`, and of true blends
+    and pure fibres by themselves; `share_width` is the mean width of an interval."""
+    low, high = (known[[f"{end}_{fibre}_share" for fibre in fibres]].to_numpy() for end in ("low", "high"))
+    truth = known[[f"{fibre}_share" for fibre in fibres]].to_numpy(np.float64)
+    blends = truth.max(1) < SHARE_EDGES[-1]
+    found: dict[str, float] = {}
+    for name, here in (("", blends | ~blends), (".blends", blends), (".pure", ~blends)):
+        if here.any():
+            hits = share_hits(known[here], fibres, low[here], high[here])
+            found[f"share_coverage{name}"] = float(hits.mean())
+            found[f"share_width{name}"] = float((high[here] - low[here]).mean())
+    return found
 
 
 def nested_margins(predictions: pd.DataFrame, fibres: Sequence[str], coverage: float) -> pd.DataFrame | None:
@@ -161,5 +182,12 @@ def _whole_answers(
     Most shares are 0 and easily right, so that nine in ten of all hold while one of a blend's nearly always
     fails.
     """
-    beyond = (miss - margin[np.arange(len(margin)), band]).max(1)  # (B,)
-    return np.minimum(margin + max(0.0, subject_quantile(beyond, weights, coverage)), 1.0)
+    mine = margin[np.arange(len(margin)), band]  # (B, F)
+    return margin + _growth(mine, miss, weights, coverage, needed=0)
+
+
+def _growth(margin: Floats, miss: Floats, weights: Floats, coverage: float, needed: int) -> float:
+    """What margins (B, F) lack for whole answers; 0 where fewer than `needed` subjects tell."""
+    if round(float(weights.sum())) < max(needed, 1):
+        return 0.0
+    return max(0.0, subject_quantile((miss - margin).max(1), weights, coverage))

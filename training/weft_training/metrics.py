@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from weft.card import Task
-from weft_training.calibrate_shares import judge_shares, known_rows, share_hits
+from weft_training.calibrate_shares import known_rows, nested_margins, share_figures
 from weft_training.coverage import interval_figures, nested_intervals
 
 MASS_EDGES_GRAMS: Final = (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
@@ -95,9 +95,7 @@ def composition_metrics(predictions: pd.DataFrame, *, coverage: float, resamples
         found |= _share_figures(known, fibres, resamples)
         for name, value in _share_figures(per_subject(known), fibres, resamples).items():
             found[f"subject.{name}"] = value
-        covered = _share_coverage(known, fibres, coverage)
-        if covered is not None:
-            found["share_coverage"] = covered
+        found |= _share_coverage(known, fibres, coverage)
     if {"unknown_truth", "predicted_unknown"} <= set(predictions.columns):
         truth = predictions["unknown_truth"].to_numpy(np.float64) >= 0.5
         score = predictions["predicted_unknown"].to_numpy(np.float64)
@@ -107,15 +105,17 @@ def composition_metrics(predictions: pd.DataFrame, *, coverage: float, resamples
     return found
 
 
-def _share_coverage(known: pd.DataFrame, fibres: Sequence[str], coverage: float) -> float | None:
-    """As given (`low_cotton_share`, ...), else calibrated across folds; None where neither is possible."""
-    ends = [[f"{end}_{fibre}_share" for fibre in fibres] for end in ("low", "high")]
-    if set(ends[0]) <= set(known.columns):
-        rows = known.dropna(subset=ends[0])
-        if rows.empty:
-            return None
-        return float(share_hits(rows, fibres, rows[ends[0]].to_numpy(), rows[ends[1]].to_numpy()).mean())
-    return judge_shares(known, fibres, coverage) if "fold" in known else None
+def _share_coverage(known: pd.DataFrame, fibres: Sequence[str], coverage: float) -> dict[str, float]:
+    """As given (`low_cotton_share`, ...), else calibrated across folds; empty where neither is possible."""
+    ends = [f"low_{fibre}_share" for fibre in fibres]
+    rows = (
+        known.dropna(subset=ends)
+        if set(ends) <= set(known.columns)
+        else nested_margins(known, fibres, coverage)
+        if "fold" in known
+        else None
+    )
+    return {} if rows is None or rows.empty else share_figures(rows, fibres)
 
 
 def _share_figures(rows: pd.DataFrame, fibres: Sequence[str], resamples: int) -> dict[str, float]:
