@@ -1,6 +1,7 @@
 """The training verbs of `weft`: each a thin shell over one function. Heavy imports stand inside the verbs."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -161,3 +162,56 @@ def leaderboard(lines: tuple[str, ...], out: Path, listed: bool, **places: Path)
     except WeftError as error:
         raise click.ClickException(str(error)) from error
     click.echo(out)
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option(
+    "--space",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="What may change.  [default: search/RECIPE beside it]",
+)
+@click.option(
+    "--trials", type=click.IntRange(1), default=30, show_default=True, help="Of all workers together."
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here.")
+@click.option(
+    "--storage", help="URL of SQLAlchemy that workers share.  [default: sqlite in the study's folder]"
+)
+@click.option("--study", help="Its name in the storage.  [default: the recipe's]")
+@click.option(
+    "--again", type=click.IntRange(0), default=2, show_default=True, help="Other splits for the best."
+)
+@click.option("--heartbeat", type=click.IntRange(1), default=20, hidden=True, help="Seconds.")
+@click.option("--runs", type=_FOLDER, default=Path("runs"), show_default=True, help="Folder of runs.")
+@click.option("--resume", is_flag=True, help="Go on with a study, or join it from another machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def search(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    space: Path | None,
+    runs: Path,
+    resume: bool,
+    as_json: bool,
+    **more: Any,
+) -> None:
+    """Try settings of RECIPE out of fold, by subject, and write the best for `weft train`."""
+    from weft_training.recipe import load_recipe
+
+    try:
+        settings = load_recipe(recipe, overrides)
+        from weft_training.search_run import search_recipe
+
+        found = search_recipe(
+            settings, space or recipe.parent / "search" / recipe.name, runs=runs, resume=resume, **more
+        )
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found.json, indent=2))
+        return
+    for line in (*found.lines, f"recipe: {found.best}", f"report: {found.page}"):
+        click.echo(line)

@@ -108,11 +108,11 @@ def fit_run(run: Run, fabric: Fabric) -> None:
         if fabric.global_rank == 0:
             run.settle_split(captures, fold, frozen=task.frozen_digest())
     stages = list_stages(fold)
-    epochs = sum(recipe.optim.epochs for stage in stages if not _finished(run, stage))
+    epochs = sum(recipe.optim.epochs for stage in stages if not stage_is_done(run, stage))
     with tqdm(total=epochs, unit="epoch", disable=fabric.global_rank > 0 or None) as bar:
         for stage in stages:
             bar.set_description(stage.name)
-            if not _finished(run, stage):
+            if not stage_is_done(run, stage):
                 fit_stage(run, task, stage, fabric=fabric, bar=bar)
             fabric.barrier()
     if fabric.global_rank == 0:
@@ -130,6 +130,10 @@ def list_stages(fold: NDArray[np.int64]) -> list[Stage]:
         for number in range(int(fold.max()) + 1)
     ]
     return [*folds, Stage(FINAL, 0, everything, everything[:0])]
+
+
+def stage_is_done(run: Run, stage: Stage) -> bool:
+    return (run.folder / stage.name / "weights.pt").is_file()
 
 
 def fit_stage(run: Run, task: Task, stage: Stage, *, fabric: Fabric, bar: tqdm) -> None:
@@ -247,10 +251,6 @@ def load_net(run: Run, task: Task, fold: NDArray[np.int64]) -> Any:
     return net.eval()
 
 
-def _finished(run: Run, stage: Stage) -> bool:
-    return (run.folder / stage.name / "weights.pt").is_file()
-
-
 def _resume(path: Path, parts: Mapping[str, Stateful]) -> int:
     """Take up the last finished epoch; the number of the epoch to go on with."""
     if not path.is_file():
@@ -275,7 +275,8 @@ def _keep(folder: Path, line: dict[str, float], parts: Mapping[str, Stateful]) -
     write_state(folder / "checkpoint.pt", state | {"epoch": line["epoch"]})
 
 
-def _conclude(run: Run, stages: Sequence[Stage], fold: NDArray[np.int64]) -> None:
+def collect_predictions(run: Run, stages: Sequence[Stage], fold: NDArray[np.int64]) -> pd.DataFrame:
+    """What the stages predicted of the rows that they had not seen, with the rows' fold."""
     parts = [
         pd.read_parquet(run.folder / stage.name / "predictions.parquet")
         for stage in stages
@@ -284,6 +285,11 @@ def _conclude(run: Run, stages: Sequence[Stage], fold: NDArray[np.int64]) -> Non
     predictions = pd.concat(parts, ignore_index=True)
     of_capture = dict(zip(pd.read_parquet(run.folder / "split.parquet")["capture"], fold, strict=True))
     predictions.insert(2, "fold", predictions["capture"].map(of_capture).astype("int64"))
+    return predictions
+
+
+def _conclude(run: Run, stages: Sequence[Stage], fold: NDArray[np.int64]) -> None:
+    predictions = collect_predictions(run, stages, fold)
     write_frame(run.folder / "predictions.parquet", predictions)
     found = metrics_of(predictions, run.recipe.task, coverage=run.recipe.calibrate.coverage)
     run.write_json("metrics.json", found)
