@@ -10,7 +10,7 @@ from weft_training.backbones import build_backbone, fit_first_layer, freeze_stag
 from weft_training.calibrate_shares import ShareCalibration
 from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail, Novelty
 from weft_training.preprocess import StandardNormalVariate
-from weft_training.weight_net import WeightNet, WeightStem, WeightTail
+from weft_training.weight_net import MapReader, WeightNet, WeightStem, WeightTail
 
 COLOURS = ["red", "green", "blue"]
 GRID = [1000.0 + 10 * step for step in range(40)]
@@ -70,6 +70,61 @@ def test_a_masked_photo_does_not_count() -> None:
     masked = {**given, "mask": torch.tensor([[True, True, False]] * 2)}
 
     assert torch.allclose(net(**two).log_grams, net(**masked).log_grams, atol=1e-6)
+
+
+def net_with_maps(*, members: int = 1, pooled: bool = True) -> WeightNet:
+    torch.manual_seed(0)
+    stem = WeightStem(plain_backbone(), input_px=64, mean=[127.5] * 3, std=[60.0] * 3, levels=[1, 2]).eval()
+    shown, maps = stem.look(torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.tensor([[64, 64]]))
+    tail = WeightTail(
+        features=shown.shape[-1],
+        hidden=8,
+        dropout=0.0,
+        channels=maps.shape[1],
+        width=8,
+        members=members,
+        pooled=pooled,
+    )
+    return WeightNet(stem, tail).eval()
+
+
+def test_the_reader_of_maps_knows_where_a_thing_lies() -> None:
+    torch.manual_seed(0)
+    reader = MapReader(channels=1, width=8).eval().double()  # one cell of 196 moves the mean by little
+    left = torch.zeros(1, 1, 14, 14, dtype=torch.double)
+    left[..., 6, 4] = 5.0  # far from any border
+
+    assert (reader(left) - reader(left.roll(5, -1))).abs().max() > 1e-9
+
+
+def test_a_padded_place_is_not_looked_at_in_training() -> None:
+    net, given = net_with_maps().train(), parcels()
+    given["mask"] = torch.tensor([[True, True, False]] * 2)
+    other = {**given, "photos": given["photos"].clone()}
+    other["photos"][:, 2] = 255
+
+    # Batch statistics would tell: the padded places would have moved them.
+    torch.manual_seed(1)
+    found = net(**given).log_grams
+    torch.manual_seed(1)
+    assert torch.equal(found, net(**other).log_grams)
+
+
+def test_the_mean_of_the_members_answers() -> None:
+    net, given = net_with_maps(members=3), parcels()
+    pooled, maps = net.stem(given["photos"], given["size"], given["mask"])
+    rest = (given["mask"], given["mm_per_pixel"], given["season"], given["wrap"])
+    answer = net.tail(pooled, maps, *rest)
+
+    net.tail.train()
+    for module in net.tail.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    each = net.tail(pooled, maps, *rest)
+
+    assert each.log_grams.shape == (3, 2)
+    assert each.log_grams.std(0).min() > 0
+    assert torch.allclose(each.log_grams.mean(0), answer.log_grams, atol=1e-5)
 
 
 def test_the_scale_tells_a_large_thing_from_a_small_one() -> None:
@@ -179,7 +234,8 @@ def test_frozen_stages_learn_nothing_and_keep_their_statistics() -> None:
     frozen = [name for name, parameter in backbone.named_parameters() if not parameter.requires_grad]
     statistics = backbone.bn1.running_mean.clone()  # pyright: ignore
 
-    stem(torch.randint(0, 256, (2, 1, 3, 64, 64), dtype=torch.uint8), torch.full((2, 1, 2), 64))
+    photos = torch.randint(0, 256, (2, 1, 3, 64, 64), dtype=torch.uint8)
+    stem(photos, torch.full((2, 1, 2), 64), torch.ones(2, 1, dtype=torch.bool))
 
     assert 0 < len(frozen) < len(list(backbone.parameters()))
     assert torch.equal(backbone.bn1.running_mean, statistics)  # pyright: ignore

@@ -24,6 +24,7 @@ def test_one_step_lowers_the_loss() -> None:
     net = WeightTail(features=4, hidden=8, dropout=0.0)
     inputs = (
         torch.randn(6, 2, 4),
+        torch.zeros(6, 2, 0, 1, 1),
         torch.ones(6, 2, dtype=torch.bool),
         torch.zeros(6, 2),
         torch.zeros(6, dtype=torch.long),

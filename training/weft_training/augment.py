@@ -33,8 +33,10 @@ def build_photo_change(settings: PhotoAugment, bands: Sequence[str]) -> PhotoCha
         steps.append(A.CropAndPad(percent=cut, keep_size=False, sample_independently=True, p=0.8))
     if settings.rotate_degrees:
         steps.append(A.Rotate(limit=settings.rotate_degrees, border_mode=0, fill=127, p=0.5))
-    if settings.flip:
-        steps += [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
+    if settings.flip != "none":
+        steps.append(A.HorizontalFlip(p=0.5))
+    if settings.flip == "both":
+        steps.append(A.VerticalFlip(p=0.5))
     if settings.light:
         steps.append(A.RandomBrightnessContrast(settings.light, settings.light, p=0.8))
         steps.append(A.RandomGamma((100 - 60 * settings.light, 100 + 60 * settings.light), p=0.5))

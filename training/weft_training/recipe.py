@@ -140,8 +140,14 @@ class WeightModel(Section):
     bands: tuple[str, ...] = ("red", "green", "blue")  # order of the C axis
     input_px: int = Field(default=224, ge=32)
     freeze: Literal["none", "all"] | Annotated[int, Field(ge=1)] = "none"  # number: the first stages
+    # Stages whose feature maps are read beside the pooled features, on the grid of the last: where in the
+    # photo a thing lies and how much of it that covers, which pooled features forget.
+    levels: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    pooled: bool = True  # false: the maps alone; pooled features of few photos are soon learnt by heart
+    map_width: int = Field(default=64, ge=1)  # channels of the small net that reads the maps
     hidden: int = Field(default=128, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    members: int = Field(default=1, ge=1, le=16)  # nets behind one backbone whose mean answers
     quantiles: tuple[float, float, float] = (0.05, 0.5, 0.95)
     init: Literal["none", "ridge"] = "none"  # ridge: the head starts from a closed form on frozen features
 
@@ -150,8 +156,12 @@ class WeightModel(Section):
         low, middle, high = self.quantiles
         if not (0 < low < middle < high < 1) or middle != 0.5:
             raise ValueError("quantiles must ascend between 0 and 1 with 0.5 in the middle")
-        if self.init == "ridge" and self.freeze != "all":
-            raise ValueError("init: ridge needs freeze: all")
+        if self.init == "ridge" and (self.freeze != "all" or self.levels):
+            raise ValueError("init: ridge needs freeze: all, and no levels")
+        if not self.pooled and not self.levels:
+            raise ValueError("pooled: false needs levels: the head would see nothing")
+        if sorted(set(self.levels)) != list(self.levels):
+            raise ValueError("levels must ascend")
         return self
 
 
@@ -223,7 +233,7 @@ class PhotoAugment(Section):
     """Strengths from 0 (off). With `freeze: all` each photo is seen in `views` versions, computed once."""
 
     views: int = Field(default=4, ge=0)
-    flip: bool = True
+    flip: Literal["none", "horizontal", "both"] = "both"  # both: only where nothing tells up from down
     rotate_degrees: float = Field(default=15, ge=0, le=180)
     crop: float = Field(default=0.15, ge=0, lt=0.6)  # up to this share is cut from each axis
     light: float = Field(default=0.2, ge=0, le=1)  # brightness, contrast, gamma

@@ -1,11 +1,14 @@
 """Photos of a parcel -> its mass in grams with an interval.
 
-Letters: B parcels, N photos of each, C bands, H W pixels, S side of the square the backbone sees, D features.
-The net is a stem (pixels -> features of each photo; may be frozen, its outputs then computed once) and a tail
-(features of all photos -> quantiles), which alone is trained behind a frozen stem.
+Letters: B parcels, N photos of each, C bands, H W pixels, S side of the square the backbone sees, D features,
+K channels of the maps, h w their cells, M members of the tail.
+The net is a stem (pixels -> what a backbone sees in each photo; may be frozen, its outputs then computed
+once) and a tail (what was seen in all photos -> quantiles), which alone is trained behind a frozen stem. The
+scale enters the tail only: what the stem saw can be asked again with another mark, or without.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -22,28 +25,63 @@ _LOG_RANGE: Final = (math.log(0.1), math.log(1e6))  # grams; keeps exp() finite 
 
 
 class WeightOutput(NamedTuple):
-    log_low: Tensor  # (B,) natural log of grams, lower quantile, at most log_grams
-    log_grams: Tensor  # (B,) median
-    log_high: Tensor  # (B,) upper quantile, at least log_grams
+    """Shapes (B,); of a tail in training (M, B): every member answers for itself."""
+
+    log_low: Tensor  # natural log of grams, lower quantile, at most log_grams
+    log_grams: Tensor  # median
+    log_high: Tensor  # upper quantile, at least log_grams
+
+
+class Seen(NamedTuple):
+    """What the stem saw in each photo; zeros at masked places in training."""
+
+    pooled: Tensor  # (B, N, D)
+    maps: Tensor  # (B, N, K, h, w); K = 0 without `levels`
 
 
 class WeightStem(nn.Module):
-    """Padded photos -> features of each photo."""
+    """Padded photos -> features of each photo, and maps of where in it they lie."""
 
-    def __init__(self, backbone: nn.Module, *, input_px: int, mean: list[float], std: list[float]) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        input_px: int,
+        mean: list[float],
+        std: list[float],
+        levels: Sequence[int] = (),
+    ) -> None:
+        """`levels`: stages of the timm backbone whose maps are given, side by side on the coarsest grid."""
         super().__init__()
         self.backbone = backbone
         self.input_px = input_px
+        self.levels = list(levels)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])  # (C, 1, 1), of 0..255
         self.register_buffer("std", torch.tensor(std)[:, None, None])
 
-    def forward(self, photos: Tensor, size: Tensor) -> Tensor:
-        batch, count = photos.shape[:2]
-        squares = to_squares(photos.flatten(0, 1), size.flatten(0, 1), out=self.input_px)  # (B*N, C, S, S)
-        features = self.backbone((squares - self.mean) / self.std)  # (B*N, D)
-        return features.unflatten(0, (batch, count))  # (B, N, D)
+    def forward(self, photos: Tensor, size: Tensor, mask: Tensor) -> Seen:
+        if not self.training:
+            pooled, maps = self.look(photos.flatten(0, 1), size.flatten(0, 1))
+            return Seen(pooled.unflatten(0, mask.shape), maps.unflatten(0, mask.shape))
+        # Padded places cost time, and would go into the batch statistics as if they were grey photos.
+        pooled, maps = self.look(photos[mask], size[mask])
+        return Seen(_put_back(pooled, mask), _put_back(maps, mask))
+
+    def look(self, photos: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """(B*N, D) and (B*N, K, h, w) of photos (B*N, C, H, W)."""
+        squares = to_squares(photos, size, out=self.input_px)  # (B*N, C, S, S)
+        given = (squares - self.mean) / self.std
+        if not self.levels:
+            pooled = self.backbone(given)
+            return pooled, pooled.new_zeros(pooled.shape[0], 0, 1, 1)
+        last, maps = self.backbone.forward_intermediates(given, indices=self.levels)  # pyright: ignore
+        pooled = self.backbone.forward_head(last, pre_logits=True)  # pyright: ignore
+        cells = maps[-1].shape[-2:]
+        # Whole multiples of the coarsest grid: a plain mean, the same on every engine.
+        level = [F.avg_pool2d(found, found.shape[-1] // cells[-1]) for found in maps]
+        return pooled, torch.cat(level, dim=1)
 
     def train(self, mode: bool = True) -> "WeightStem":
         super().train(mode)
@@ -54,14 +92,47 @@ class WeightStem(nn.Module):
         return self
 
 
-class WeightTail(nn.Module):
-    """Features of all photos -> quantiles. The order of the photos does not matter, nor how many they are."""
+class MapReader(nn.Module):
+    """Maps of a photo -> numbers that may say how much of the view a thing covers.
 
-    def __init__(self, *, features: int, hidden: int, dropout: float) -> None:
+    Pooled features of a classifier forget that: it is trained to name a cup whether near or far.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
         super().__init__()
-        self.direct = nn.Linear(features + _EXTRAS, 1)  # what a ridge regression would say of one photo
+        self.read = nn.Sequential(
+            nn.Conv2d(channels + 2, width, 1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.GELU(),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B*N, width) from standardised maps (B*N, K, h, w)."""
+        rows, columns = maps.shape[-2:]
+        down = torch.linspace(-1, 1, rows, device=maps.device, dtype=maps.dtype)[:, None].expand(
+            rows, columns
+        )
+        across = torch.linspace(-1, 1, columns, device=maps.device, dtype=maps.dtype).expand(rows, columns)
+        # Where a cell lies matters: what is lower in a photo is mostly nearer.
+        place = torch.stack([down, across]).expand(maps.shape[0], -1, -1, -1)
+        return self.read(torch.cat([maps, place], dim=1)).mean((-2, -1))
+
+
+class Member(nn.Module):
+    """One of the tail's nets: standardised features of all photos -> three numbers around the usual mass."""
+
+    def __init__(self, *, features: int, channels: int, hidden: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.reader = MapReader(channels, width) if channels else None
+        inputs = features + _EXTRAS + (width if channels else 0)
+        self.direct = nn.Linear(inputs, 1)  # what a ridge regression would say of one photo
         self.look = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(features + _EXTRAS, hidden), nn.GELU(), nn.Dropout(dropout)
+            nn.Dropout(dropout), nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout)
         )
         self.season = nn.Embedding(1 + len(SEASONS), _KIND)  # 0: unknown
         self.wrap = nn.Embedding(1 + len(WRAPS), _KIND)
@@ -70,12 +141,60 @@ class WeightTail(nn.Module):
         nn.init.zeros_(self.direct.bias)
         for embedding in (self.season, self.wrap):
             nn.init.normal_(embedding.weight, std=0.02)
+
+    def read(self, maps: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, width) from standardised maps of every photo; (B, N, 0) without a reader."""
+        if self.reader is None:
+            return maps.new_zeros(*mask.shape, 0)
+        if self.training:
+            return _put_back(self.reader(maps[mask]), mask)
+        return self.reader(maps.flatten(0, 1)).unflatten(0, mask.shape)
+
+    def forward(self, seen: Tensor, mask: Tensor, season: Tensor, wrap: Tensor) -> Tensor:
+        """(B, 3) from features, extras and what was read from the maps (B, N, inputs)."""
+        share = mask.float() / mask.float().sum(-1, keepdim=True).clamp(min=1)  # (B, N)
+        direct = (self.direct(seen)[..., 0] * share).sum(-1)  # (B,)
+        pooled = (self.look(seen) * share[..., None]).sum(-2)  # (B, hidden)
+        found = self.head(torch.cat([pooled, self.season(season), self.wrap(wrap)], dim=-1))  # (B, 3)
+        return torch.cat([found[:, :1] + direct[:, None], found[:, 1:]], dim=-1)
+
+
+class WeightTail(nn.Module):
+    """What was seen in all photos -> quantiles, whatever the order of the photos and however many they are.
+
+    Its members learn the same from other first weights; their mean errs less than each (Lakshminarayanan,
+    Pritzel and Blundell 2017).
+    """
+
+    def __init__(
+        self,
+        *,
+        features: int,
+        hidden: int,
+        dropout: float,
+        channels: int = 0,
+        width: int = 64,
+        members: int = 1,
+        pooled: bool = True,
+    ) -> None:
+        """`pooled`: whether the members are given the pooled features; else only the maps (and the scale)."""
+        super().__init__()
+        self.uses_pooled = pooled
+        used = features if pooled else 0
+        self.members = nn.ModuleList(
+            Member(features=used, channels=channels, hidden=hidden, width=width, dropout=dropout)
+            for _ in range(members)
+        )
         self.feature_mean: Tensor
         self.feature_std: Tensor
+        self.map_mean: Tensor
+        self.map_std: Tensor
         self.log_mean: Tensor
         self.log_std: Tensor
         self.register_buffer("feature_mean", torch.zeros(features))
         self.register_buffer("feature_std", torch.ones(features))
+        self.register_buffer("map_mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("map_std", torch.ones(channels, 1, 1))
         self.register_buffer("log_mean", torch.tensor(math.log(1000.0)))
         self.register_buffer("log_std", torch.tensor(1.0))
         # Scale, season, wrap: 0 for what no training photo came with. Its weights are as they were drawn, and
@@ -84,33 +203,65 @@ class WeightTail(nn.Module):
         self.register_buffer("heard", torch.ones(3), persistent=False)
 
     def forward(
-        self, features: Tensor, mask: Tensor, view_mm: Tensor, season: Tensor, wrap: Tensor
+        self,
+        pooled: Tensor,
+        maps: Tensor,
+        mask: Tensor,
+        view_mm: Tensor,
+        season: Tensor,
+        wrap: Tensor,
     ) -> WeightOutput:
         """
         Args:
-            features: (B, N, D).
+            pooled, maps: As in `Seen`.
             mask: (B, N) true where there is a photo.
             view_mm: (B, N) millimetres that the photo's longer side spans at the scale mark; 0 unknown.
             season, wrap: (B,) 0 unknown, else 1 + index in `weft.card`.
         """
+        return self.answer(pooled, self.read(maps, mask), mask, view_mm, season, wrap)
+
+    def read(self, maps: Tensor, mask: Tensor) -> Tensor:
+        """What each member reads from the maps of each photo, (M, B, N, width); the dear part, done once."""
+        maps = (maps - self.map_mean) / self.map_std
+        return torch.stack([member.read(maps, mask) for member in self._each()])
+
+    def answer(
+        self,
+        pooled: Tensor,
+        read: Tensor,
+        mask: Tensor,
+        view_mm: Tensor,
+        season: Tensor,
+        wrap: Tensor,
+    ) -> WeightOutput:
+        """The rest of `forward`, which asks about sets of photos that were read before."""
         scale_heard, season_heard, wrap_heard = self.heard.unbind()
         season, wrap = season * season_heard.long(), wrap * wrap_heard.long()
-        seen = self.describe(features, view_mm * scale_heard)  # (B, N, D + 2)
-        share = mask.float() / mask.float().sum(-1, keepdim=True).clamp(min=1)  # (B, N)
-        direct = (self.direct(seen)[..., 0] * share).sum(-1)  # (B,)
-        pooled = (self.look(seen) * share[..., None]).sum(-2)  # (B, hidden)
-        found = self.head(torch.cat([pooled, self.season(season), self.wrap(wrap)], dim=-1))  # (B, 3)
+        seen = self.describe(pooled, view_mm * scale_heard)  # (B, N, D + 2)
+        found = torch.stack(
+            [
+                member(torch.cat([seen, own], dim=-1), mask, season, wrap)
+                for member, own in zip(self._each(), read, strict=True)
+            ]
+        )  # (M, B, 3)
+        if not self.training:
+            found = found.mean(0)
         # softplus(x + 1) is 1.3 at x = 0: an untrained interval is about as wide as the masses scatter.
-        middle = self.log_mean + self.log_std * (direct + found[:, 0])
-        low = middle - self.log_std * F.softplus(found[:, 1] + 1)
-        high = middle + self.log_std * F.softplus(found[:, 2] + 1)
+        middle = self.log_mean + self.log_std * found[..., 0]
+        low = middle - self.log_std * F.softplus(found[..., 1] + 1)
+        high = middle + self.log_std * F.softplus(found[..., 2] + 1)
         return WeightOutput(*(value.clamp(*_LOG_RANGE) for value in (low, middle, high)))
 
-    def describe(self, features: Tensor, view_mm: Tensor) -> Tensor:
-        """Standardised features with the scale beside them, (B, N, D + 2)."""
+    def _each(self) -> list[Member]:
+        return [member for member in self.members if isinstance(member, Member)]
+
+    def describe(self, pooled: Tensor, view_mm: Tensor) -> Tensor:
+        """Standardised features (none, if they are not used) with the scale beside them, (B, N, D + 2)."""
         known = (view_mm > 0).float()
         scale = torch.log(view_mm.clamp(min=1.0) / _VIEW_MM) * known
-        standard = (features - self.feature_mean) / self.feature_std
+        standard = (pooled - self.feature_mean) / self.feature_std
+        if not self.uses_pooled:
+            standard = standard[..., :0]
         return torch.cat([standard, scale[..., None], known[..., None]], dim=-1)
 
 
@@ -130,47 +281,14 @@ class WeightNet(nn.Module):
         wrap: Tensor,  # (B,)
     ) -> WeightOutput:
         view_mm = mm_per_pixel * size.amax(-1).float()  # (B, N)
-        return self.tail(self.stem(photos, size), mask, view_mm, season, wrap)
+        return self.tail(*self.stem(photos, size, mask), mask, view_mm, season, wrap)
 
 
-class WeighingGraph(nn.Module):
-    """The exported graph: the net and its conformal factors, answering in grams."""
-
-    def __init__(
-        self,
-        net: WeightNet,
-        *,
-        edges_grams: tuple[float, ...] = (),
-        low_factor: tuple[tuple[float, ...], ...] | None = None,
-        high_factor: tuple[tuple[float, ...], ...] | None = None,
-    ) -> None:
-        """Factors are (2, bands): rows for one photo and for several, as `calibrate.WeightCalibration` has
-        them; without them low and high equal the estimate."""
-        super().__init__()
-        self.net = net
-        self.calibrated = low_factor is not None and high_factor is not None
-        self.edges: Tensor
-        self.factors: Tensor
-        self.register_buffer("edges", torch.tensor(edges_grams, dtype=torch.float32))
-        factors = (low_factor, high_factor) if self.calibrated else (((1.0,),), ((1.0,),))
-        self.register_buffer(
-            "factors", torch.tensor(factors, dtype=torch.float32).flatten(1)
-        )  # (2, 2 * bands)
-
-    def forward(
-        self, photos: Tensor, size: Tensor, mask: Tensor, mm_per_pixel: Tensor, season: Tensor, wrap: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """grams, low_grams, high_grams: (B,) each."""
-        found = self.net(photos, size, mask, mm_per_pixel, season, wrap)
-        grams = found.log_grams.exp()
-        if not self.calibrated:
-            return grams, grams.clone(), grams.clone()
-        bands = len(self.edges) + 1
-        band = (grams[:, None] >= self.edges).sum(-1) if bands > 1 else torch.zeros_like(season)
-        several = (mask.sum(-1) > 1).long()
-        low_factor, high_factor = self.factors[:, several * bands + band].unbind(0)  # (B,) each
-        low = torch.minimum(found.log_low.exp() * low_factor, grams)
-        return grams, low, torch.maximum(found.log_high.exp() * high_factor, grams)
+def _put_back(values: Tensor, mask: Tensor) -> Tensor:
+    """Rows of the true places of `mask` (B, N) -> (B, N, ...), zeros elsewhere."""
+    whole = values.new_zeros(*mask.shape, *values.shape[1:])
+    whole[mask] = values
+    return whole
 
 
 def _learns(module: nn.Module) -> bool:

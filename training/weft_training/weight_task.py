@@ -1,31 +1,30 @@
 """What is particular to training on photos: sets of photos of one subject, frozen features, log grams."""
 
-import hashlib
-import json
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from weft.card import SEASONS, WRAPS, Extra
+from weft.errors import RecipeError
 from weft_training import closed_form
 from weft_training.augment import PhotoChange, build_photo_change
 from weft_training.backbones import build_backbone, freeze_stages
 from weft_training.data import Captures
+from weft_training.photo_features import PhotoFeatures, pad_photos
+from weft_training.photo_sets import PhotoSet, sets_of_subject
 from weft_training.photo_shelf import PhotoShelf, Pixels
 from weft_training.recipe import WeightModel, WeightRecipe
 from weft_training.step import Batch, QuantileLoss
-from weft_training.weight_net import WeightNet, WeightOutput, WeightStem, WeightTail
+from weft_training.weight_net import Seen, WeightNet, WeightStem, WeightTail
 
 Rows = NDArray[np.int64]
 
+_SOME = 512  # photos whose maps tell the usual size of each channel
 _SHIELD = 0.05  # least feature spread: a feature that hardly moves in training must not explode in service
 
 
@@ -42,11 +41,7 @@ class WeightTask:
         self.wrap = _index(captures, "wrap", WRAPS)
         self._change: PhotoChange = build_photo_change(recipe.augment, recipe.model.bands)
         self._frozen = recipe.model.freeze == "all"
-        self._stem: WeightStem | None = None
-        self._features = torch.empty(
-            0
-        )  # (rows, 1 + views, D) behind a frozen stem; view 0 is the clean photo
-        self._longest = torch.empty(0)  # (rows, 1 + views) longer side in pixels
+        self._features: PhotoFeatures | None = None  # behind a frozen stem
 
     def prepare(self, *, quiet: bool) -> None:
         """Find the scale marks and, behind a frozen stem, compute all features; both are cached."""
@@ -56,36 +51,35 @@ class WeightTask:
         # Seeded: without `pretrained` the export must come to the same random filters as the training did.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
-            self._stem = build_stem(self.recipe.model).eval()
-        folder = self.recipe.compute.cache / f"features-{self._settings_key(self._stem)}"
-        folder.mkdir(parents=True, exist_ok=True)
-        found = [
-            self._seen(row, folder / f"{self.shelf.digests[row]}.npz", self._stem)
-            for row in tqdm(range(len(self.shelf)), desc="features", unit="photo", disable=quiet or None)
-        ]
-        self._features = torch.stack([features for features, _ in found])
-        self._longest = torch.stack([longest for _, longest in found])
+            stem = build_stem(self.recipe.model).eval()
+        self._features = PhotoFeatures(stem, self.shelf, self.recipe, self._change)
+        self._features.compute(quiet=quiet)
 
     def frozen_digest(self) -> str:
         """Of the frozen stem, which no checkpoint of the run holds; "" where all of the net is trained."""
-        return "" if self._stem is None else _hashed(self._stem).hexdigest()
+        return "" if self._features is None else self._features.digest
 
     def build(self, rows: Rows, *, seed: int) -> WeightNet:
         torch.manual_seed(seed)
-        stem = self._stem if self._stem is not None else build_stem(self.recipe.model).eval()
-        features = _width(stem, self.recipe.model)
+        model = self.recipe.model
+        stem = build_stem(model).eval() if self._features is None else self._features.stem
+        features, channels = _widths(stem, model)
         tail = WeightTail(
-            features=features, hidden=self.recipe.model.hidden, dropout=self.recipe.model.dropout
+            features=features,
+            hidden=model.hidden,
+            dropout=model.dropout,
+            channels=channels,
+            width=model.map_width,
+            members=model.members,
+            pooled=model.pooled,
         )
         known = self.uses(rows)
         tail.heard.copy_(torch.tensor([float(extra in known) for extra in get_args(Extra)]))
         log_grams = torch.from_numpy(self.grams[rows]).log()
         tail.log_mean.copy_(log_grams.mean())
         tail.log_std.copy_(log_grams.std(unbiased=False).clamp(min=0.05))
-        if self._frozen:
-            seen = self._features[rows].flatten(0, 1)  # (rows * views, D)
-            tail.feature_mean.copy_(seen.mean(0))
-            tail.feature_std.copy_(seen.std(0).clamp(min=_SHIELD * float(seen.std())))
+        if self._features is not None:
+            self._standardise(tail, rows, self._features)
         if self.recipe.model.init == "ridge":
             self._solve(tail, rows)
         return WeightNet(stem, tail)
@@ -114,12 +108,11 @@ class WeightTask:
 
     def batch(self, items: Sequence[Rows], rng: np.random.Generator) -> Batch:
         """A training batch: random views, extras sometimes hidden, so that the net does without them too."""
-        views = (
-            [rng.integers(self._features.shape[1], size=len(item)) for item in items]
-            if self._frozen
-            else None
-        )
-        seeds = [rng.integers(2**31, size=len(item)) for item in items] if not self._frozen else None
+        views, seeds = None, None
+        if self._features is not None:
+            views = [rng.integers(self._features.views, size=len(item)) for item in items]
+        else:
+            seeds = [rng.integers(2**31, size=len(item)) for item in items]
         shown = rng.random((3, len(items))) >= self.recipe.augment.drop_extras  # scale, season, wrap
         return self._collate(items, views=views, seeds=seeds, shown=shown)
 
@@ -130,31 +123,21 @@ class WeightTask:
         return self._collate(items, views=views, seeds=None, shown=np.ones((3, len(items)), bool))
 
     def predict(self, net: WeightNet, rows: Rows) -> pd.DataFrame:
-        """Every photo by itself (mode "one") and all photos of a subject together ("all")."""
-        members = _members(self.captures.subjects, rows)
-        several = [item for item in members.values() if len(item) > 1]
-        modes = ["one"] * len(rows) + ["all"] * len(several)
-        items = [rows[at : at + 1] for at in range(len(rows))] + several
-        outputs = [self._ask(net, items[at : at + 16]) for at in range(0, len(items), 16)]
-        low, middle, high = (torch.cat(parts).exp().numpy() for parts in zip(*outputs, strict=True))
-        leads = np.array([item[0] for item in items])
-        frame = self.captures.manifest.frame
-        return pd.DataFrame(
-            {
-                "capture": frame["capture"].to_numpy()[leads],
-                "subject": self.captures.subjects[leads],
-                "mode": modes,
-                "n_photos": [len(item) for item in items],
-                "grams": self.grams[leads].astype(float),
-                "predicted_grams": middle.astype(float),
-                "q_low_grams": low.astype(float),
-                "q_high_grams": high.astype(float),
-            }
-        )
+        """One row for every set of photos that is asked about; see `photo_sets` for the modes."""
+        net.eval()
+        ever_marked = bool(self.shelf.scaled.any())
+        parts: list[pd.DataFrame] = []
+        for subject, members in _members(self.captures.subjects, rows).items():
+            # Seeded by subject: whoever is held out with it, the same sets are drawn of its photos.
+            rng = np.random.default_rng([self.recipe.seed, *subject.encode()])
+            marked = self.shelf.scaled[members]
+            asked = sets_of_subject(marked, ever_marked=ever_marked, rng=rng)
+            parts.append(self._ask(net, members, asked).assign(marked=[_is_marked(s, marked) for s in asked]))
+        return pd.concat(parts, ignore_index=True)
 
     def graph_inputs(self, rows: Rows) -> dict[str, NDArray[np.generic]]:
         """The tensors of the exported graph for the photos `rows` of one subject."""
-        photos, size = _pad([[self.shelf.pixels(int(row)) for row in rows]])
+        photos, size = pad_photos([[self.shelf.pixels(int(row)) for row in rows]])
         scale = np.array([[self.shelf.mm_per_pixel(int(row)) for row in rows]], np.float32)
         return {
             "photos": photos.numpy(),
@@ -175,13 +158,53 @@ class WeightTask:
         }
         return tuple(extra for extra, is_known in known.items() if is_known)
 
-    def _ask(self, net: WeightNet, items: Sequence[Rows]) -> WeightOutput:
-        module = self.trained(net).eval()
-        device = next(module.parameters()).device
-        views = [np.zeros(len(item), np.int64) for item in items]
-        inputs = self._collate(items, views=views, seeds=None, shown=np.ones((3, len(items)), bool)).inputs
+    def _ask(self, net: WeightNet, members: Rows, asked: Sequence[PhotoSet]) -> pd.DataFrame:
+        """Answers about sets of photos of one subject, whose rows are `members`."""
+        device = next(net.tail.parameters()).device
         with torch.inference_mode():
-            return WeightOutput(*(value.cpu() for value in module(*(part.to(device) for part in inputs))))
+            seen, view_mm = self._look(net, members)  # of N = 1 subject, (1, photos, ...)
+            read = net.tail.read(
+                seen.maps, torch.ones(seen.pooled.shape[:2], dtype=torch.bool, device=device)
+            )
+            places = _ragged([list(one.places) for one in asked]).long()
+            mask = _ragged([np.ones(len(one.places), bool) for one in asked])
+            factor = torch.tensor([one.scale_factor for one in asked])[:, None]
+            known = torch.tensor([[self.season[members[0]]], [self.wrap[members[0]]]]).expand(2, len(asked))
+            given = (mask, view_mm[places] * factor * mask, *known)
+            output = net.tail.answer(
+                seen.pooled[0, places], read[:, 0][:, places], *(part.to(device) for part in given)
+            )
+        low, middle, high = (value.cpu().double().exp().numpy() for value in output)
+        leads = members[places[:, 0].numpy()]
+        return pd.DataFrame(
+            {
+                "capture": self.captures.manifest.frame["capture"].to_numpy()[leads],
+                "subject": self.captures.subjects[leads],
+                "mode": [one.mode for one in asked],
+                "n_photos": [len(one.places) for one in asked],
+                "scale_factor": [one.scale_factor for one in asked],
+                "grams": self.grams[leads].astype(float),
+                "predicted_grams": middle,
+                "q_low_grams": low,
+                "q_high_grams": high,
+            }
+        )
+
+    def _look(self, net: WeightNet, members: Rows) -> tuple[Seen, Tensor]:
+        """What the stem sees in one subject's unchanged photos, (1, photos, ...), and their views in mm."""
+        device = next(net.tail.parameters()).device
+        scale = torch.tensor([self.shelf.mm_per_pixel(int(row)) for row in members])
+        if self._features is not None:
+            clean = np.zeros(len(members), np.int64)
+            seen = Seen(self._features.pooled[members, 0][None], self._features.maps(members, clean)[None])
+            return Seen(*(part.to(device) for part in seen)), scale * self._features.longest[members, 0]
+        photos, size = pad_photos([[self.shelf.pixels(int(row)) for row in members]])
+        looks = [
+            net.stem.look(photos[0, at : at + 16].to(device), size[0, at : at + 16].to(device))
+            for at in range(0, len(members), 16)
+        ]
+        pooled, maps = (torch.cat(parts)[None] for parts in zip(*looks, strict=True))
+        return Seen(pooled, maps), scale * size[0].amax(-1).float()
 
     def _collate(
         self,
@@ -199,15 +222,14 @@ class WeightTask:
         season = torch.from_numpy(self.season[leads] * shown[1])
         wrap = torch.from_numpy(self.wrap[leads] * shown[2])
         truth = torch.from_numpy(self.grams[leads])
-        if self._frozen:
+        if self._features is not None:
             assert views is not None, "frozen features are asked for by view"
-            pairs = zip(items, views, strict=True)
-            features = nn.utils.rnn.pad_sequence(
-                [self._features[item, view] for item, view in pairs], batch_first=True
-            )
-            longest = _ragged([self._longest[item, view] for item, view in zip(items, views, strict=True)])
-            return Batch((features, mask, scale * longest, season, wrap), truth)
-        photos, size = _pad(
+            rows, chosen = np.concatenate(items), np.concatenate(views)
+            pooled = _spread(self._features.pooled[rows, chosen], mask)
+            longest = _spread(self._features.longest[rows, chosen], mask)
+            maps = _spread(self._features.maps(rows, chosen), mask)
+            return Batch((pooled, maps, mask, scale * longest, season, wrap), truth)
+        photos, size = pad_photos(
             [
                 [
                     self._photo(int(row), None if seeds is None else int(seeds[at][place]))
@@ -222,53 +244,40 @@ class WeightTask:
         pixels = self.shelf.pixels(row)
         return pixels if seed is None else self._change(pixels, seed)
 
-    def _seen(self, row: int, file: Path, stem: WeightStem) -> tuple[Tensor, Tensor]:
-        """Features (1 + views, D) and longer sides (1 + views,) of one photo, kept in `file`."""
-        if file.is_file():
-            with np.load(file) as kept:
-                return torch.from_numpy(kept["features"]), torch.from_numpy(kept["longest"])
-        pixels = self.shelf.pixels(row)
-        # Seeded by content: the views of a photo are the same in every run and on every machine.
-        seed = int(self.shelf.digests[row][:8], 16) % 2**31
-        changed = [self._change(pixels, seed + view) for view in range(self.recipe.augment.views)]
-        photos, size = _pad([[pixels, *changed]])
-        with torch.inference_mode():
-            features = stem(photos, size)[0].float()
-        longest = size[0].amax(-1).float()
-        beside = file.with_suffix(f".{os.getpid()}")
-        with beside.open("wb") as out:
-            np.savez(out, features=features.numpy(), longest=longest.numpy())
-        beside.replace(file)
-        return features.clone(), longest
-
-    def _settings_key(self, stem: WeightStem) -> str:
-        digest = _hashed(stem)
-        settings = [
-            self.recipe.model.input_px,
-            self.recipe.model.bands,
-            self.recipe.data.decode_px,
-            self.recipe.augment.model_dump(exclude={"drop_extras"}),
-        ]
-        digest.update(json.dumps(settings, sort_keys=True).encode())
-        return digest.hexdigest()[:16]
+    def _standardise(self, tail: WeightTail, rows: Rows, features: PhotoFeatures) -> None:
+        seen = features.pooled[rows].flatten(0, 1)  # (rows * views, D)
+        tail.feature_mean.copy_(seen.mean(0))
+        tail.feature_std.copy_(seen.std(0).clamp(min=_SHIELD * float(seen.std())))
+        if features.stem.levels:
+            some = rows[:: max(1, len(rows) // _SOME)]
+            maps = features.maps(some, np.zeros(len(some), np.int64))
+            spread = maps.std((0, 2, 3), keepdim=True)[0]
+            tail.map_mean.copy_(maps.mean((0, 2, 3), keepdim=True)[0])
+            tail.map_std.copy_(spread.clamp(min=_SHIELD * float(maps.std())))
 
     def _solve(self, tail: WeightTail, rows: Rows) -> None:
-        views = self._features.shape[1]
+        assert self._features is not None, "the recipe was checked: ridge needs a frozen stem"
+        views = self._features.views
         scale = torch.tensor([self.shelf.mm_per_pixel(int(row)) for row in rows])[:, None]
         with torch.no_grad():
-            inputs = tail.describe(self._features[rows], scale * self._longest[rows]).flatten(0, 1)
+            inputs = tail.describe(self._features.pooled[rows], scale * self._features.longest[rows])
         target = (np.log(self.grams[rows]) - float(tail.log_mean)) / float(tail.log_std)
         weight, bias = closed_form.ridge(
-            inputs.double().numpy(), np.repeat(target, views), np.repeat(self.captures.subjects[rows], views)
+            inputs.flatten(0, 1).double().numpy(),
+            np.repeat(target, views),
+            np.repeat(self.captures.subjects[rows], views),
         )
-        with torch.no_grad():
-            tail.direct.weight.copy_(torch.from_numpy(weight))
-            tail.direct.bias.copy_(torch.from_numpy(bias))
-            last = tail.head[-1]
-            assert isinstance(last, nn.Linear)
-            # The solved part speaks alone at first; the rest learns what it leaves over.
-            last.weight[0].zero_()
-            last.bias[0].zero_()
+        for member in tail.members:
+            _start_from(member, torch.from_numpy(weight), torch.from_numpy(bias))
+
+
+def _start_from(member: Any, weight: Tensor, bias: Tensor) -> None:
+    """The solved part speaks alone at first; the rest learns what it leaves over."""
+    with torch.no_grad():
+        member.direct.weight.copy_(weight)
+        member.direct.bias.copy_(bias)
+        member.head[-1].weight[0].zero_()
+        member.head[-1].bias[0].zero_()
 
 
 def build_stem(model: WeightModel) -> WeightStem:
@@ -284,14 +293,7 @@ def build_stem(model: WeightModel) -> WeightStem:
     elif model.freeze != "none":
         freeze_stages(backbone, model.freeze)
     mean, std = _scaling(model)
-    return WeightStem(backbone, input_px=model.input_px, mean=mean, std=std)
-
-
-def _hashed(stem: WeightStem) -> "hashlib._Hash":
-    digest = hashlib.sha256()
-    for name, value in sorted(stem.state_dict().items()):
-        digest.update(name.encode() + value.numpy().tobytes())
-    return digest
+    return WeightStem(backbone, input_px=model.input_px, mean=mean, std=std, levels=model.levels)
 
 
 def _scaling(model: WeightModel) -> tuple[list[float], list[float]]:
@@ -303,10 +305,29 @@ def _scaling(model: WeightModel) -> tuple[list[float], list[float]]:
     return [means.get(band, 114.495) for band in model.bands], [stds.get(band, 57.63) for band in model.bands]
 
 
-def _width(stem: WeightStem, model: WeightModel) -> int:
+def _widths(stem: WeightStem, model: WeightModel) -> tuple[int, int]:
+    """Pooled features and channels of the maps; RecipeError for a level that the backbone has not got."""
     side = model.input_px
-    with torch.inference_mode():
-        return int(stem.backbone(torch.zeros(1, len(model.bands), side, side)).shape[-1])
+    grey = torch.zeros(1, len(model.bands), side, side, dtype=torch.uint8)
+    try:
+        with torch.inference_mode():
+            pooled, maps = stem.look(grey, torch.tensor([[side, side]]))
+    except (AttributeError, AssertionError, IndexError) as error:
+        raise RecipeError(
+            f"model.levels: {list(model.levels)} are no stages of {model.backbone} ({error}); take others"
+        ) from error
+    return int(pooled.shape[-1]), int(maps.shape[1])
+
+
+def _is_marked(asked: PhotoSet, marked: NDArray[np.bool_]) -> bool:
+    return asked.scale_factor > 0 and bool(marked[list(asked.places)].any())
+
+
+def _spread(values: Tensor, mask: Tensor) -> Tensor:
+    """Rows of the photos of all sets, one after the other -> (B, N, ...), zeros beside them."""
+    whole = values.new_zeros(*mask.shape, *values.shape[1:])
+    whole[mask] = values
+    return whole
 
 
 def _members(subjects: NDArray[np.str_], rows: Rows) -> dict[str, Rows]:
@@ -325,19 +346,3 @@ def _index(captures: Captures, column: str, values: tuple[str, ...]) -> NDArray[
 def _ragged(parts: Sequence[object]) -> Tensor:
     """Rows of unlike length, filled up with 0."""
     return nn.utils.rnn.pad_sequence([torch.as_tensor(part) for part in parts], batch_first=True)
-
-
-def _pad(photos: Sequence[Sequence[Pixels]]) -> tuple[Tensor, Tensor]:
-    """(B, N, C, H, W) uint8 padded at the bottom and right, and (B, N, 2) rows and columns."""
-    count = max(len(item) for item in photos)
-    height = max(photo.shape[0] for item in photos for photo in item)
-    width = max(photo.shape[1] for item in photos for photo in item)
-    bands = photos[0][0].shape[2]
-    pixels = torch.zeros(len(photos), count, bands, height, width, dtype=torch.uint8)
-    size = torch.ones(len(photos), count, 2, dtype=torch.int64)
-    for at, item in enumerate(photos):
-        for place, photo in enumerate(item):
-            rows, columns = photo.shape[:2]
-            pixels[at, place, :, :rows, :columns] = torch.from_numpy(photo).permute(2, 0, 1)
-            size[at, place] = torch.tensor([rows, columns])
-    return pixels, size

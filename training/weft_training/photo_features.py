@@ -1,0 +1,134 @@
+"""What a frozen stem sees in every photo and its augmented views: computed once, kept on disk by content."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from weft_training.augment import PhotoChange
+from weft_training.photo_shelf import PhotoShelf, Pixels
+from weft_training.recipe import WeightRecipe
+from weft_training.weight_net import WeightStem
+
+Views = NDArray[np.int64]
+
+
+class PhotoFeatures:
+    """Pooled features are held in memory; maps are a hundred times larger and read when asked for."""
+
+    def __init__(
+        self, stem: WeightStem, shelf: PhotoShelf, recipe: WeightRecipe, change: PhotoChange
+    ) -> None:
+        self.stem = stem
+        self.digest = _hashed(stem)
+        self._shelf = shelf
+        self._recipe = recipe
+        self._change = change
+        self._folder = recipe.compute.cache / f"features-{self._settings_key()}"
+        self.pooled = torch.empty(0)  # (rows, 1 + views, D); view 0 is the clean photo
+        self.longest = torch.empty(0)  # (rows, 1 + views) longer side in pixels
+
+    def compute(self, *, quiet: bool) -> None:
+        """Look at every photo that no earlier run has looked at with the same stem and settings."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        rows = tqdm(range(len(self._shelf)), desc="features", unit="photo", disable=quiet or None)
+        found = [self._of_photo(row) for row in rows]
+        self.pooled = torch.stack([pooled for pooled, _ in found])
+        self.longest = torch.stack([longest for _, longest in found])
+
+    @property
+    def views(self) -> int:
+        return self.pooled.shape[1]
+
+    def maps(self, rows: NDArray[np.int64], views: Views) -> Tensor:
+        """(len(rows), K, h, w) of one view of each."""
+        if not self.stem.levels:
+            return torch.zeros(len(rows), 0, 1, 1)
+        # Opened as a map of the file: only the view that is asked for is read.
+        found = [
+            np.load(self._file(int(row), ".npy"), mmap_mode="r")[view]
+            for row, view in zip(rows, views, strict=True)
+        ]
+        return torch.from_numpy(np.stack(found)).float()
+
+    def _of_photo(self, row: int) -> tuple[Tensor, Tensor]:
+        """Features (1 + views, D) and longer sides (1 + views,)."""
+        file = self._file(row, ".npz")
+        if file.is_file():
+            with np.load(file) as kept:
+                return torch.from_numpy(kept["features"]), torch.from_numpy(kept["longest"])
+        pixels = self._shelf.pixels(row)
+        # Seeded by content: the views of a photo are the same in every run and on every machine.
+        seed = int(self._shelf.digests[row][:8], 16) % 2**31
+        changed = [self._change(pixels, seed + view) for view in range(self._recipe.augment.views)]
+        photos, size = pad_photos([[pixels, *changed]])
+        with torch.inference_mode():
+            pooled, maps = self.stem.look(photos[0], size[0])
+        longest = size[0].amax(-1).float()
+        if self.stem.levels:
+            # Half precision halves the cache; what it rounds off lies far under what a view changes.
+            half = maps.half().numpy()
+            _write(self._file(row, ".npy"), lambda path: _save_array(path, half))
+        kept = {"features": pooled.float().numpy(), "longest": longest.numpy()}
+        _write(file, lambda path: _save_arrays(path, kept))
+        return pooled.float().clone(), longest
+
+    def _file(self, row: int, suffix: str) -> Path:
+        return self._folder / f"{self._shelf.digests[row]}{suffix}"
+
+    def _settings_key(self) -> str:
+        settings = [
+            self._recipe.model.input_px,
+            self._recipe.model.bands,
+            self._recipe.model.levels,
+            self._recipe.data.decode_px,
+            self._recipe.augment.model_dump(exclude={"drop_extras"}),
+        ]
+        return hashlib.sha256((self.digest + json.dumps(settings, sort_keys=True)).encode()).hexdigest()[:16]
+
+
+def pad_photos(photos: Sequence[Sequence[Pixels]]) -> tuple[Tensor, Tensor]:
+    """(B, N, C, H, W) uint8 padded at the bottom and right, and (B, N, 2) rows and columns."""
+    count = max(len(item) for item in photos)
+    height = max(photo.shape[0] for item in photos for photo in item)
+    width = max(photo.shape[1] for item in photos for photo in item)
+    bands = photos[0][0].shape[2]
+    pixels = torch.zeros(len(photos), count, bands, height, width, dtype=torch.uint8)
+    size = torch.ones(len(photos), count, 2, dtype=torch.int64)
+    for at, item in enumerate(photos):
+        for place, photo in enumerate(item):
+            rows, columns = photo.shape[:2]
+            pixels[at, place, :, :rows, :columns] = torch.from_numpy(photo).permute(2, 0, 1)
+            size[at, place] = torch.tensor([rows, columns])
+    return pixels, size
+
+
+def _hashed(stem: WeightStem) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(stem.state_dict().items()):
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write(file: Path, write: Callable[[Path], None]) -> None:
+    """So that a kill, or a second process, never leaves half a file."""
+    beside = file.with_name(f".{os.getpid()}-{file.name}")
+    write(beside)
+    beside.replace(file)
+
+
+def _save_array(path: Path, values: NDArray[np.float16]) -> None:
+    with path.open("wb") as out:
+        np.save(out, values)
+
+
+def _save_arrays(path: Path, values: dict[str, NDArray[np.float32]]) -> None:
+    with path.open("wb") as out:
+        np.savez(out, **values)  # pyright: ignore[reportArgumentType]
