@@ -21,6 +21,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "estimate": "Weigh what is in one or more photos.",
     "identify": "Name the fibres of a scan or a cube.",
     "inspect": "Show what a bundle is, takes and is worth.",
+    "label": "Print scale marks: QR labels, a ruler, a dot.",
     "serve": "Answer over HTTP, with pages.",
     "harvest": "Turn kept, weighed estimates into training data.",
     "import": "Bring a data set into a manifest.",

@@ -1,8 +1,8 @@
 """QR codes read in a photo, their corners measured to a fraction of a pixel.
 
-zxing-cpp finds and reads them and gives corners in whole pixels. The black rings of the three finder patterns
-have straight outer edges of seven modules each; the outline is moved (by an affine map, six unknowns) to where
-those edges lie between the pixels.
+zxing-cpp finds and reads them and gives corners in whole pixels. The black rings of the three finder
+patterns have straight outer edges of seven modules each; the outline is moved (by an affine map, six
+unknowns) to where those edges lie between the pixels.
 """
 
 from typing import Any, Final, NamedTuple
@@ -61,7 +61,7 @@ def _measured(barcode: Any, grey: NDArray[np.uint8]) -> Code:
 
 
 def _moved(
-    corners: Floats, modules: int, module_px: float, grey: NDArray[np.uint8], off_px: float
+    corners: Floats, modules: int, module_px: float, grey: NDArray[Any], off_px: float
 ) -> tuple[Floats, float]:
     """The outline moved onto the edges that are there, and how well those then agree."""
     middle = corners.mean(axis=0)
@@ -83,7 +83,7 @@ def _moved(
     weight = (rise > _EDGE).astype(np.float64)
     if weight.sum() < _LEAST_EDGES:
         return corners, off_px
-    move = np.zeros(6)
+    move, rest = np.zeros(6), off
     for _ in range(4):
         weighed = rows * weight[:, None]
         move = np.linalg.solve(weighed.T @ rows + 1e-6 * np.eye(6), weighed.T @ off)

@@ -30,7 +30,7 @@ LIKELY: Final = 0.5  # least likelihood of a mark
 RIVAL: Final = 0.7  # of the likelihood, that nothing elsewhere may reach
 _RADIUS_STEP: Final = 1.08
 _VOTED: Final = 160  # circles kept from the vote
-_FITTED: Final = 16  # of those, circles fitted with an ellipse
+_FITTED: Final = 28  # of those, circles fitted with an ellipse
 _RAYS: Final = 72
 _EDGE: Final = 4.0  # gradient, in levels a pixel, that a ray's edge must exceed
 _OUTER: Final = 0.75  # a ray's outermost edge counts if it has this share of the strongest one's weight
@@ -91,6 +91,10 @@ class Looks(NamedTuple):
     chroma: Floats  # of the inside, 0 grey .. 1 pure colour
     unrest_inside: Floats  # levels about the inside's colour
     unrest_around: Floats  # levels about the surroundings' colour
+    steady: Floats  # 0..1: 1 where the inside differs from the outside the same way all along the rim
+    domed: Floats  # levels that the middle differs from the edge by: a fruit is round, a coin is flat
+    lean: Floats  # levels that one side is brighter than the other: likewise
+    rough: Floats  # median distance of the edges from the ellipse, in its radii
 
 
 def find_disc(pixels: NDArray[np.uint8]) -> Disc | None:
@@ -264,20 +268,27 @@ def _fitted(rgb: Floats, circles: Floats) -> tuple[Ellipses, Looks]:
             & (np.hypot(now.x - circles[:, 0], now.y - circles[:, 1]) < 0.5 * radius)
         )
     good = (strength > _EDGE) & (np.abs(off) < 0.035) & sound[:, None]
-    return now, _looks(rgb, now, strength, good)
+    return now, _looks(rgb, now, strength, (off, good))
 
 
-def _looks(rgb: Floats, ellipses: Ellipses, strength: Floats, good: NDArray[np.bool_]) -> Looks:
+def _looks(rgb: Floats, ellipses: Ellipses, strength: Floats, rim: tuple[Floats, NDArray[np.bool_]]) -> Looks:
+    off, good = rim
     centre, length = (ellipses.x, ellipses.y), _length(ellipses)
     within = _on_rays(rgb, centre, length, np.array([0.35, 0.55, 0.75, 0.88]))
     without = _on_rays(rgb, centre, length, np.array([1.12, 1.2, 1.3]))
     inside, around = np.median(within, axis=(1, 2)), np.median(without, axis=(1, 2))
+    step = within[:, :, 3] - without[:, :, 0]  # (K, rays, 3)
+    light = within.mean(axis=3)  # (K, rays, 4)
     return Looks(
         share=good.mean(axis=1),
         strength=np.median(strength, axis=1),
         chroma=np.ptp(inside, axis=1) / np.maximum(inside.max(axis=1), 20),
         unrest_inside=np.median(np.abs(within - inside[:, None, None]).max(axis=3), axis=(1, 2)),
         unrest_around=np.median(np.abs(without - around[:, None, None]).max(axis=3), axis=(1, 2)),
+        steady=np.abs(step.sum(axis=1)).max(axis=1) / np.maximum(np.abs(step).sum(axis=1).max(axis=1), 1),
+        domed=np.abs(np.median(light[:, :, 0], axis=1) - np.median(light[:, :, 2], axis=1)),
+        lean=np.hypot(light[:, :, 2] @ _COS, light[:, :, 2] @ _SIN) * (2 / _RAYS),
+        rough=np.median(np.abs(off), axis=1),
     )
 
 

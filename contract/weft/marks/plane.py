@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-Grey = NDArray[np.floating[Any]]
+Grey = NDArray[Any]  # of any number
 
 SQUARE: Final[Floats] = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 # Focal lengths of phones and cameras, in the photo's longest side: 21 to 45 mm of small-format film. What the

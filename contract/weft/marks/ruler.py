@@ -19,7 +19,7 @@ from weft.photos import Photo
 
 CODE_SHARE: Final = 0.2  # of the ruler's length that one code's side has
 _TEXT: Final = re.compile(r"WEFTR(\d{2,4})([AB])")
-# Root mean square of the eight corners' distance from one plane, in code sides, that a flat ruler keeps under.
+# What the eight corners of a flat ruler keep under: root mean square distance from one plane, in code sides.
 _FLAT: Final = 0.03
 _TILT_PX: Final = 30.0
 
