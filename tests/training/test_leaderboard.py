@@ -1,4 +1,4 @@
-"""The table of results says what was measured, and says so when a target was missed."""
+"""A board measures lines under their protocol, once a recipe, and lets no broken line stop the others."""
 
 from pathlib import Path
 
@@ -9,109 +9,116 @@ from click.testing import CliRunner
 
 from weft.errors import RunError
 from weft_training.cli import leaderboard as verb
-from weft_training.leaderboard import (
-    LINES,
-    Board,
-    find_lines,
-    finished_run,
-    read_results,
-    result_of,
-    write_results,
-)
+from weft_training.leaderboard import LINES, Board, find_lines, finished_run, measure_lines
+from weft_training.leaderboard_lines import Figure, Line, Measured, Result, Rival, Table
 from weft_training.recipe import load_recipe
 from weft_training.run import create_run
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
-FOOD_ONE, FOOD_ALL, FOOD_INTERVALS = LINES[:3]
+FOOD_ONE, FOOD_ALL, FOOD_UNSEEN, FOOD_INTERVALS = LINES[:4]
 NIRSCAN = find_lines(["nirscan"])[0]
 
 
-def food(error: float, *, subjects: int = 60) -> pd.DataFrame:
-    generator = np.random.default_rng(0)
-    rows = []
-    for number in range(subjects):
-        grams = float(np.exp(generator.normal(5, 0.6)))
-        for mode, photos in (("one", 1), ("one", 1), ("all", 2)):
-            said = grams * np.exp(generator.normal(0, error))
-            rows.append((f"s{number}", number % 5, grams, said, said * 0.8, said * 1.2, photos, mode))
-    names = ["subject", "fold", "grams", "predicted_grams", "q_low_grams", "q_high_grams", "n_photos", "mode"]
-    return pd.DataFrame(rows, columns=names).assign(capture="c")
+def board(folder: Path, **more: object) -> Board:
+    return Board(data=folder, configs=ROOT / "configs", runs=folder, say=lambda text: None, **more)  # type: ignore[arg-type]
 
 
-def test_a_line_that_reaches_its_target_says_so_and_one_that_misses_it_too() -> None:
-    good, bad = result_of(FOOD_ONE, food(0.1), "f"), result_of(FOOD_ONE, food(0.9), "f")
-
-    assert good.reached is True
-    assert bad.reached is False
-    assert good.figures["one.alde"] < 0.23 < bad.figures["one.alde"]
-    low, high = good.intervals["one.alde"]
-    assert low < good.figures["one.alde"] < high
-    assert (good.subjects, good.captures) == (60, 120)
-
-
-def test_intervals_are_held_against_the_binomial_band_of_their_number_of_subjects() -> None:
-    result = result_of(FOOD_INTERVALS, food(0.1, subjects=100), "f")
-
-    assert result.intervals["one.coverage"] == (0.84, 0.95)
-    assert result.reached is all(0.84 <= value <= 0.95 for value in result.figures.values())
-    assert set(result.figures) == {"one.coverage", "all.coverage"}
+def parcels_line(path: Path, **more: object) -> Line:
+    """A line on the eight made parcels of the fixture `photos_recipe`."""
+    fields = {
+        "name": "made",
+        "task": "made parcels",
+        "split": "2 folds",
+        "kind": "parcels",
+        "source": "",
+        "recipe": path.name,
+        "figures": (Figure("one.alde", "ALDE"), Figure("all.alde", "ALDE, all")),
+        "rivals": (Rival("train_median", "median"),),
+        "overrides": ("split.scheme=folds", "data.marks=none"),
+    }
+    return Line(**fields | more)  # type: ignore[arg-type]
 
 
-def test_a_line_without_a_promise_is_neither_reached_nor_missed() -> None:
-    bundled = find_lines(["bundled-fibre-on-nirscan"])[0]
-    swatches = [f"s{number}" for number in range(6)]
-    frame = pd.DataFrame({"subject": swatches, "cotton_share": [1.0, 0.0] * 3, "wool_share": [0.0, 1.0] * 3})
+def test_a_line_trains_by_its_protocol_and_its_rivals_answer_the_same_photos(photos_recipe: Path) -> None:
+    here = photos_recipe.parent
+    line = parcels_line(photos_recipe)
+    made = Board(data=here, configs=here, runs=here / "runs", say=lambda text: None)
+
+    result, measured = made.measure(line)
+
+    assert set(result.figures) == {"one.alde", "all.alde"}
+    (median,) = result.comparisons
+    assert set(median.figures) == {"one.alde", "all.alde"}
+    frame = measured.predictions
+    one = frame[frame["mode"] == "one"]
+    grams = one.drop_duplicates("subject").set_index("subject")["grams"]
+    fold = one.drop_duplicates("subject").set_index("subject")["fold"]
+    said = one["fold"].map(lambda number: float(np.exp(np.log(grams[fold != number]).median())))
+    assert median.figures["one.alde"] == pytest.approx(np.abs(np.log(said / one["grams"])).mean())
+
+
+def test_lines_of_one_recipe_train_once_and_other_protocols_train_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+
+    def train(board: Board, line: Line, *more: str) -> Measured:
+        trained.append(" ".join((*line.overrides, *more)))
+        rows = [(f"s{n}", mode, 100.0 + n) for n in range(12) for mode in ("one", "all")]
+        frame = pd.DataFrame(rows, columns=["subject", "mode", "grams"])
+        return Measured(frame.assign(predicted_grams=frame["grams"], capture="c", n_photos=1), "f")
+
+    monkeypatch.setattr(Board, "_trained", train)
+    monkeypatch.setattr(Board, "_rival", lambda board, line, name, whole: whole.predictions)
+    made = board(tmp_path)
+
+    results = [made.measure(line)[0] for line in (FOOD_ONE, FOOD_ALL, FOOD_UNSEEN)]
+
+    assert trained == ["", "data.marks=none", "split.scheme=leave_one_out split.group=klass"]
+    assert [result.line for result in results] == ["food-one", "food-all", "food-unseen"]
+
+
+def test_a_line_brings_its_own_measure_tables_and_pictures(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"subject": ["a", "b"], "cotton_share": [1.0, 0.0], "wool_share": [0.0, 1.0]})
     frame = frame.assign(
-        predicted_cotton_share=frame["cotton_share"], predicted_wool_share=frame["wool_share"]
+        predicted_cotton_share=[0.9, 0.1], predicted_wool_share=[0.1, 0.9], capture=["a", "b"]
+    )
+    table = Table("Other instruments", ("instrument", "right"), (("a second unit", "2 of 2"),))
+    line = parcels_line(
+        Path("none"),
+        recipe=None,
+        rivals=(),
+        figures=(Figure("balanced_accuracy", "balanced accuracy", "%", "at least", 90, factor=100),),
+        measure=lambda board, line: Measured(frame, "f", tables=(table,)),
     )
 
-    result = result_of(bundled, frame.assign(capture="c", fold=0), "f")
+    result, _ = board(tmp_path).measure(line)
 
-    assert result.reached is None
-    assert result.figures == {"subject.balanced_accuracy": 1}
-
-
-def test_predictions_that_lack_the_figure_are_refused() -> None:
-    frame = food(0.1)
-
-    with pytest.raises(RunError, match=r"food-all: the predictions carry no all\.alde"):
-        result_of(FOOD_ALL, frame[frame["mode"] == "one"], "f")
+    assert result.figures == {"balanced_accuracy": 100}
+    assert result.reached is True
+    assert result.tables == (table,)
 
 
-def test_the_page_shows_missed_lines_as_missed_and_the_command_to_measure_again(tmp_path: Path) -> None:
-    frame = food(0.9)
-    write_results(tmp_path / "results.md", [(FOOD_ONE, result_of(FOOD_ONE, frame, "f"), frame)])
+def test_a_line_that_fails_says_so_and_the_others_go_on(tmp_path: Path) -> None:
+    def broken(board: Board, line: Line) -> Measured:
+        raise RuntimeError("out of paper")
 
-    page = (tmp_path / "results.md").read_text()
-    row = next(line for line in page.splitlines() if "`weft leaderboard food-one`" in line)
-    assert "**missed**" in row
-    assert "| 60 |" in row
-    assert "0.624 train median" in row
-    assert page.count("not measured yet") == len(LINES) - 1
-    assert "images/result-food-one.png" in page
-    assert (tmp_path / "images" / "result-food-one.png").read_bytes().startswith(b"\x89PNG")
+    frame = pd.DataFrame({"subject": ["a", "b"], "cotton_share": [1.0, 0.0], "wool_share": [0.0, 1.0]})
+    frame = frame.assign(
+        predicted_cotton_share=[0.9, 0.1], predicted_wool_share=[0.1, 0.9], capture=["a", "b"]
+    )
+    figures = (Figure("balanced_accuracy", "balanced accuracy"),)
+    lines = [
+        parcels_line(Path("x"), name=name, recipe=None, rivals=(), figures=figures, measure=measure)
+        for name, measure in (("bad", broken), ("good", lambda board, line: Measured(frame, "f")))
+    ]
+    done: list[str] = []
 
+    failed = measure_lines(board(tmp_path), lines, lambda line, result, found: done.append(result.line))
 
-def test_one_line_is_measured_again_without_touching_the_others(tmp_path: Path) -> None:
-    out = tmp_path / "results.md"
-    bad, good = food(0.9), food(0.05)
-    write_results(out, [(line, result_of(line, bad, "f"), bad) for line in (FOOD_ONE, FOOD_ALL)])
-    before = read_results(out)
-
-    write_results(out, [(FOOD_ONE, result_of(FOOD_ONE, good, "f"), good)])
-
-    after = read_results(out)
-    assert after["food-all"] == before["food-all"]
-    assert after["food-one"].figures["one.alde"] < before["food-one"].figures["one.alde"]
-
-
-def test_every_line_has_its_row_in_the_order_of_the_list(tmp_path: Path) -> None:
-    write_results(tmp_path / "results.md", [])
-
-    page = (tmp_path / "results.md").read_text()
-    places = [page.index(f"`weft leaderboard {line.name}`") for line in LINES]
-    assert places == sorted(places)
+    assert failed == {"bad": "RuntimeError: out of paper"}
+    assert done == ["good"]
 
 
 def test_an_unknown_line_is_answered_with_those_there_are() -> None:
@@ -119,15 +126,32 @@ def test_an_unknown_line_is_answered_with_those_there_are() -> None:
         find_lines(["food"])
 
 
-def test_data_that_are_not_there_are_named(tmp_path: Path) -> None:
-    told = CliRunner().invoke(
-        verb,
-        ["food-one", "--data", str(tmp_path), "--runs", str(tmp_path), "--out", str(tmp_path / "results.md")],
-    )
+def test_data_that_are_not_there_are_named_and_the_verb_ends_with_an_error(tmp_path: Path) -> None:
+    places = ["--data", str(tmp_path), "--runs", str(tmp_path), "--out", str(tmp_path / "results.md")]
+
+    told = CliRunner().invoke(verb, ["food-one", "ducks-one", *places])
 
     assert told.exit_code == 1
-    assert "food-one: there is no " in told.output
+    assert "food-one: FAILED: food-one: there is no " in told.output
     assert "--data" in told.output
+    assert "2 of 2 lines failed: food-one, ducks-one" in told.output
+
+
+def test_parcels_that_were_not_simulated_yet_are_asked_for_by_the_recipes_own_command(
+    photos_recipe: Path,
+) -> None:
+    text = photos_recipe.read_text().replace("parcels.parquet", "absent.parquet")
+    photos_recipe.write_text("# Data: weft simulate parcels --out here\n" + text)
+    made = Board(
+        data=photos_recipe.parent,
+        configs=photos_recipe.parent,
+        runs=photos_recipe.parent,
+        say=lambda text: None,
+    )
+
+    failed = measure_lines(made, [parcels_line(photos_recipe)], lambda line, result, found: None)
+
+    assert "make it with `weft simulate parcels --out here`" in failed["made"]
 
 
 def test_a_run_of_other_settings_is_not_read_as_the_line(tmp_path: Path) -> None:
@@ -147,44 +171,47 @@ def test_where_a_run_was_tracked_does_not_make_it_another(tmp_path: Path) -> Non
     recipe = load_recipe(ROOT / "configs" / "smoke-fibre.yaml")
     run = create_run(recipe, tmp_path)
     run.write_json("metrics.json", {})
+    assert recipe.track is not None
     moved = recipe.model_copy(update={"track": recipe.track.model_copy(update={"experiment": "another"})})
 
     assert finished_run(tmp_path, moved).folder == run.folder
 
 
-def test_lines_of_one_recipe_train_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trained: list[str] = []
+def test_a_run_that_was_measured_on_other_data_is_not_compared(photos_recipe: Path) -> None:
+    here = photos_recipe.parent
+    line = parcels_line(photos_recipe, rivals=())
+    Board(data=here, configs=here, runs=here / "runs", say=lambda text: None).measure(line)
+    read = Board(data=here, configs=here, runs=here, from_runs=here / "runs", say=lambda text: None)
+    assert isinstance(read.measure(line)[0], Result)
 
-    def train(board: Board, line: object) -> tuple[pd.DataFrame, str]:
-        trained.append(str(line))
-        return food(0.1), "f"
-
-    monkeypatch.setattr(Board, "_trained", train)
-    board = Board(data=tmp_path, configs=tmp_path, runs=tmp_path, say=lambda text: None)
-
-    results = [board.measure(line)[0] for line in (FOOD_ONE, FOOD_ALL, FOOD_INTERVALS)]
-
-    assert len(trained) == 1
-    assert [result.line for result in results] == ["food-one", "food-all", "food-intervals"]
+    frame = pd.read_parquet(here / "parcels.parquet")
+    (here / frame["path"][0]).write_bytes((here / frame["path"][2]).read_bytes())
+    again = Board(data=here, configs=here, runs=here, from_runs=here / "runs", say=lambda text: None)
+    with pytest.raises(RunError, match="was measured on other data"):
+        again.measure(line)
 
 
 def test_the_list_of_lines_is_the_one_that_was_promised() -> None:
     told = CliRunner().invoke(verb, ["--list"])
 
     assert told.exit_code == 0
-    assert "food-one: weighed food, one photo; 5 folds by object" in told.output
-    assert "; ALDE at most 0.23" in told.output
-    assert "cotton-pet" in told.output
+    assert (
+        "food-one: weighed food, one photo; 5 folds by object; ALDE, one photo at most 0.18; " in told.output
+    )
+    assert "within x2, one photo at least 98 %" in told.output
+    for name in ("food-all", "food-unseen", "food-intervals", "ducks-all", "parcels-qr", "cotton-pet"):
+        assert f"\n{name}: " in told.output
 
 
 @pytest.mark.real_data
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not there")
-def test_the_nirscan_line_reaches_its_target_on_the_measured_swatches(tmp_path: Path) -> None:
-    board = Board(data=DATA, configs=ROOT / "configs", runs=tmp_path, say=lambda text: None)
+def test_the_nirscan_line_reaches_every_pure_swatch_of_the_measured_ones(tmp_path: Path) -> None:
+    result, measured = Board(
+        data=DATA, configs=ROOT / "configs", runs=tmp_path, say=lambda text: None
+    ).measure(NIRSCAN)
 
-    result, predictions = board.measure(NIRSCAN)
-
-    assert result.reached is True, result.figures
-    assert "Cotton_C03" not in set(predictions["subject"])
-    assert predictions.groupby("fold")["subject"].nunique().max() == 1
+    assert result.figures["pure.subject.balanced_accuracy"] == 100
+    assert "Cotton_C03" not in set(measured.predictions["subject"])
+    assert measured.predictions.groupby("fold")["subject"].nunique().max() == 1
+    assert {one.name for one in result.comparisons} == {"snv_lda", "snv_savgol_logistic", "train_mean"}

@@ -143,11 +143,13 @@ def promote(name: str, version: str, bundles: Path, runs: Path, uri: str | None)
     show_default=True,
 )
 @click.option("--list", "listed", is_flag=True, help="Name the lines and their targets.")
-def leaderboard(lines: tuple[str, ...], out: Path, listed: bool, **places: Path) -> None:
-    """Measure LINEs (default: all) of the table of results and write it."""
+@click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
+def leaderboard(lines: tuple[str, ...], out: Path, listed: bool, as_json: bool, **places: Path) -> None:
+    """Measure LINEs (default: all) of the table of results and write it; a line that fails stops no other."""
     try:
-        from weft_training.leaderboard import Board, find_lines, write_results
+        from weft_training.leaderboard import LINES, Board, find_lines, measure_lines
         from weft_training.leaderboard_page import said
+        from weft_training.result import as_json_text, write_results
 
         chosen = find_lines(lines)
         if listed:
@@ -155,13 +157,22 @@ def leaderboard(lines: tuple[str, ...], out: Path, listed: bool, **places: Path)
                 click.echo(said(line))
             return
         board = Board(**places, say=lambda text: click.echo(text, err=True))
-        for line in chosen:
-            result, predictions = board.measure(line)
-            write_results(out, [(line, result, predictions)])  # each at once: a later line may fail
-            click.echo(said(line, result))
+        measured: list[Any] = []
+
+        def keep(line: Any, result: Any, found: Any) -> None:
+            write_results(out, LINES, [(line, result, found)])  # each at once: a later line may be killed
+            measured.append(result)
+            click.echo(said(line, result), err=as_json)
+
+        failed = measure_lines(board, chosen, keep)
     except WeftError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(out)
+    if as_json:
+        click.echo(as_json_text(measured))
+    else:
+        click.echo(out)
+    if failed:
+        raise click.ClickException(f"{len(failed)} of {len(chosen)} lines failed: {', '.join(failed)}")
 
 
 @click.command()

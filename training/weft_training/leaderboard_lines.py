@@ -1,9 +1,44 @@
-"""The lines of the table of results: each a task on public data, a recipe, a protocol and a target."""
+"""What a line of the table of results is: a task, a recipe, a protocol, targets and what stands beside it.
 
-from dataclasses import dataclass
-from typing import Final, Literal
+The lines themselves are in `lines_photos` and `lines_spectra`. A line of another kind (other instruments, a
+day never seen) brings its own `measure`; it imports what is heavy inside that function.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from weft_datasets.manifest import Manifest
+    from weft_training.leaderboard import Board
 
 SUSPECT_SWATCH: Final = "Cotton_C03"  # its label is in doubt: probably rayon
+Sense = Literal["at most", "at least", "inside the band"]
+Cell = str | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a line, as `metrics_of` calls it."""
+
+    key: str
+    words: str  # what the reader sees: "ALDE, one photo"
+    unit: str = ""  # "%", "kg", "points"; figures and targets are in it
+    sense: Sense = "at most"
+    target: float | None = None  # None: shown, not promised
+    factor: float = 1.0  # from the metric's unit to `unit`
+    beside: bool = True  # asked of the simple models too
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A simple model, or an oracle that is told what a photo or a scan can only hint at."""
+
+    name: str  # a function of `rivals_photos` or `rivals_spectra`
+    words: str
+    oracle: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,15 +46,53 @@ class Line:
     name: str
     task: str
     split: str
-    kind: str  # importer
-    source: str  # folder below the data
-    recipe: str | None  # in `configs`; None: the fibre bundle that comes with the package
-    keys: tuple[str, ...]  # figures of `metrics_of`; all must reach the target
-    unit: str
-    target: float | None  # None: a figure without a promise
-    sense: Literal["at most", "at least", "inside the band", "none"]
-    baseline: str
-    plot: str  # of `figures_of`
+    kind: str  # importer, or "parcels" for the simulated ones
+    source: str  # folder below the data; "" where nothing measured is needed
+    recipe: str | None  # in `configs`; None: a bundle that comes with the package, or `measure`
+    figures: tuple[Figure, ...]  # all promised ones must be reached; the first ranks the rivals
+    rivals: tuple[Rival, ...] = ()
+    overrides: tuple[str, ...] = ()  # of the recipe, beside the protocol of the kind
+    marked: bool = False  # only photos with the mark in view, and subjects with one such photo
+    blind: bool = False  # trained a second time without any scale, to stand in the table of scales
+    tables: tuple[Literal["photos", "scale", "intervals", "classes"], ...] = ()
+    plot: str = ""  # of `figures_of`
+    simulated: bool = False
+    notes: tuple[str, ...] = ()  # what a reader must know to judge the figures
+    measure: "Callable[[Board, Line], Measured] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Numbers below a line: a curve, classes, other instruments."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a line was measured with; `manifest` and `fold` (capture -> fold) let simple models follow."""
+
+    predictions: "pd.DataFrame"  # as `metrics_of` takes them
+    fingerprint: str
+    manifest: "Manifest | None" = None
+    fold: "dict[str, int] | None" = None
+    tables: tuple[Table, ...] = ()
+    pictures: dict[str, bytes] = field(default_factory=dict)  # name -> PNG, shown below the line
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Another model on the same subjects. Differences are ours less theirs: % of an error, else as is."""
+
+    name: str
+    words: str
+    oracle: bool
+    figures: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    differences: dict[str, tuple[float, float, float]]  # value, low, high; 95 % paired over subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +100,7 @@ class Result:
     """A measured line, as it is stored."""
 
     line: str
-    figures: dict[str, float]  # the line's keys
+    figures: dict[str, float]  # in the units of the line's figures
     intervals: dict[str, tuple[float, float]]  # 95 % over subjects; for a coverage the binomial band
     subjects: int
     captures: int
@@ -35,12 +108,15 @@ class Result:
     date: str
     revision: str
     fingerprint: str
+    comparisons: tuple[Comparison, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 # What the lines promise, whatever their recipes say by themselves.
 PROTOCOL: Final = {
     "ecustfd": ("split.scheme=folds", "split.folds=5"),
     "ducks": ("split.scheme=folds", "split.folds=5"),
+    "parcels": ("split.scheme=holdout",),
     "nirscan": (
         "split.scheme=leave_one_out",
         "data.fibres=[cotton,nylon,polyester]",
@@ -48,105 +124,3 @@ PROTOCOL: Final = {
     ),
     "cotton-pet": ("split.scheme=leave_one_out",),
 }
-
-LINES: Final = (
-    Line(
-        name="food-one",
-        task="weighed food, one photo",
-        split="5 folds by object; the coin finder was tuned on 500 of these photos",
-        kind="ecustfd",
-        source="photos/weighed_food_with_coin",
-        recipe="weight-ecustfd.yaml",
-        keys=("one.alde",),
-        unit="ALDE",
-        target=0.23,
-        sense="at most",
-        baseline="0.624 train median; 0.237 frozen net + ridge; 0.229 with the coin",
-        plot="predicted-against-true",
-    ),
-    Line(
-        name="food-all",
-        task="weighed food, all photos of an object together",
-        split="5 folds by object; the coin finder was tuned on 500 of these photos",
-        kind="ecustfd",
-        source="photos/weighed_food_with_coin",
-        recipe="weight-ecustfd.yaml",
-        keys=("all.alde",),
-        unit="ALDE",
-        target=0.165,
-        sense="at most",
-        baseline="0.167 frozen net + ridge; 0.162 with the coin",
-        plot="error-by-mass",
-    ),
-    Line(
-        name="food-intervals",
-        task="90 % intervals on weighed food, one photo / all photos",
-        split="cross-conformal by object",
-        kind="ecustfd",
-        source="photos/weighed_food_with_coin",
-        recipe="weight-ecustfd.yaml",
-        keys=("one.coverage", "all.coverage"),
-        unit="coverage",
-        target=0.9,
-        sense="inside the band",
-        baseline="",
-        plot="reliability",
-    ),
-    Line(
-        name="ducks-one",
-        task="ducks on a line, one frame",
-        split="5 folds by duck",
-        kind="ducks",
-        source="photos/weighed_ducks_on_line",
-        recipe="weight-ducks.yaml",
-        keys=("one.mape",),
-        unit="MAPE %",
-        target=7.0,
-        sense="at most",
-        baseline="9.1 train median; 7.3 frozen net + ridge",
-        plot="predicted-against-true",
-    ),
-    Line(
-        name="nirscan",
-        task="NIRscan fabrics, cotton / nylon / polyester, by swatch",
-        split="leave one swatch out, pooled; C03, a suspect label, left out",
-        kind="nirscan",
-        source="spectra/nirscan_fabrics",
-        recipe="fibre-nirscan.yaml",
-        keys=("subject.balanced_accuracy",),
-        unit="balanced accuracy",
-        target=0.95,
-        sense="at least",
-        baseline="0.99 to 1.00 SNV + LDA",
-        plot="confusion",
-    ),
-    Line(
-        name="cotton-pet",
-        task="FT-NIR, cotton share of cotton/polyester, corrected labels",
-        split="leave one fabric out",
-        kind="cotton-pet",
-        source="spectra/cotton_pet_ftnir",
-        recipe="fibre-cotton-pet.yaml",
-        keys=("mae_points.cotton",),
-        unit="MAE in points",
-        target=2.5,
-        sense="at most",
-        baseline="5.4 mean; 1.6 SNV + SG1 + PLS",
-        plot="shares-against-truth",
-    ),
-    Line(
-        name="bundled-fibre-on-nirscan",
-        task="bundled fibre model (simulated spectra only) on real NIRscan swatches",
-        split="trained on none, but its nylon and acrylic bands were set with overlays of them in view; "
-        "C03 left out",
-        kind="nirscan",
-        source="spectra/nirscan_fabrics",
-        recipe=None,
-        keys=("subject.balanced_accuracy",),
-        unit="balanced accuracy",
-        target=None,
-        sense="none",
-        baseline="",
-        plot="confusion",
-    ),
-)

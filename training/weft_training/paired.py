@@ -25,7 +25,9 @@ from weft_training.metrics import (
     with_interval,
 )
 
-SUBJECT: Final = "subject."  # figures of a composition per subject, its scans averaged
+PURE: Final = "pure."  # figures of a composition on (nearly) pure textiles only
+SUBJECT: Final = "subject."  # and per subject, its scans averaged
+_PURE_SHARE: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ def statistic_of(predictions: pd.DataFrame, key: str) -> tuple[Weighted, NDArray
     """A figure as a function of the weights of its rows, and the subject of each of these rows.
 
     Args:
-        key: As in `metrics_of`: `one.alde`, `all.mape`, `subject.balanced_accuracy`, `mae_points.cotton`.
+        key: As in `metrics_of`: `one.alde`, `all.mape`, `subject.balanced_accuracy`, `mae_points.cotton`; of
+            compositions also with `pure.` before it.
 
     Raises:
         KeyError: The predictions carry no such figure.
@@ -57,11 +60,16 @@ def statistic_of(predictions: pd.DataFrame, key: str) -> tuple[Weighted, NDArray
         if rows.empty:
             raise KeyError(key)
         return mean_of(mass_errors(rows)[name]), rows["subject"].to_numpy()
-    known = known_rows(predictions)
-    rows = per_subject(known) if key.startswith(SUBJECT) else known
+    rows = known_rows(predictions)
+    name = key.removeprefix(PURE)
+    if name != key:
+        truth = rows[[f"{fibre}_share" for fibre in fibres_of(rows)]].to_numpy(np.float64)
+        rows = rows[truth.max(1) >= _PURE_SHARE]
     if rows.empty:
         raise KeyError(key)
-    return _share_statistic(rows, key.removeprefix(SUBJECT)), rows["subject"].to_numpy()
+    if name.startswith(SUBJECT):
+        rows = per_subject(rows)
+    return _share_statistic(rows, name.removeprefix(SUBJECT)), rows["subject"].to_numpy()
 
 
 def figure_of(predictions: pd.DataFrame, key: str, *, resamples: int = RESAMPLES) -> dict[str, float]:
@@ -94,6 +102,24 @@ def difference_of(
             return mine - other
         return 100 * (mine / other - 1) if other else float("nan")
 
+    return _drawn(gap, count, resamples)
+
+
+def difference_of_means(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], *, relative: bool, resamples: int = RESAMPLES
+) -> Difference:
+    """The mean of ours less that of theirs, (subjects,) one value each, in the same order of subjects."""
+
+    def gap(draw: NDArray[np.float64]) -> float:
+        mine, other = float(np.average(ours, weights=draw)), float(np.average(theirs, weights=draw))
+        if not relative:
+            return mine - other
+        return 100 * (mine / other - 1) if other else float("nan")
+
+    return _drawn(gap, len(ours), resamples)
+
+
+def _drawn(gap: Weighted, count: int, resamples: int) -> Difference:
     generator = np.random.default_rng(0)  # the same rows give the same interval
     draws = generator.multinomial(count, np.full(count, 1 / count), size=max(resamples, 1))
     found = np.array([gap(draw.astype(np.float64)) for draw in draws])

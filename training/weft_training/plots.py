@@ -4,7 +4,7 @@ Drawn on matplotlib's objects, never through pyplot: no global state, no display
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -30,29 +30,31 @@ MODES: Final = {"one": "one photo", "all": "all photos of a subject"}
 
 
 def figures_of(
-    predictions: pd.DataFrame, task: Task, *, coverage: float, simulated: bool
+    predictions: pd.DataFrame, task: Task, *, coverage: float, simulated: bool, only: str | None = None
 ) -> dict[str, bytes]:
-    """Every figure that the rows allow, by name, as PNG.
+    """Every figure that the rows allow (or the one called `only`), by name, as PNG.
 
     Weight rows may carry `low_grams`, `high_grams`; else, with `q_low_grams` and folds, intervals are
     calibrated across folds. Simulated results say so in every title.
     """
+    builders: dict[str, Callable[[], Figure | None]]
     if task == "weight":
         if "low_grams" not in predictions and {"q_low_grams", "fold"} <= set(predictions.columns):
             nested = nested_intervals(predictions, coverage)
             predictions = predictions if nested is None else nested
-        figures = {
-            "predicted-against-true": predicted_against_true(predictions, coverage=coverage),
-            "error-by-mass": error_by_mass(predictions),
-            "reliability": reliability(predictions, coverage=coverage),
+        builders = {
+            "predicted-against-true": lambda: predicted_against_true(predictions, coverage=coverage),
+            "error-by-mass": lambda: error_by_mass(predictions),
+            "reliability": lambda: reliability(predictions, coverage=coverage),
         }
     else:
-        figures = {
-            "confusion": confusion_of(predictions),
-            "mae-by-fibre": mae_by_fibre(predictions),
-            "shares-against-truth": shares_against_truth(predictions),
-            "unknown": unknown_scores(predictions),
+        builders = {
+            "confusion": lambda: confusion_of(predictions),
+            "mae-by-fibre": lambda: mae_by_fibre(predictions),
+            "shares-against-truth": lambda: shares_against_truth(predictions),
+            "unknown": lambda: unknown_scores(predictions),
         }
+    figures = {name: build() for name, build in builders.items() if only in (None, name)}
     return {name: png(figure, simulated=simulated) for name, figure in figures.items() if figure is not None}
 
 
