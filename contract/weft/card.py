@@ -45,8 +45,8 @@ class ShiftCard(Section):
     false_alarm_rate: float = Field(ge=0, le=1)  # photos of held-out subjects above it, at most
     then: Literal["refuse", "widen"]  # the photo; or the interval, to all of `range_grams`
     # ln(largest / smallest) of the single photos' estimates, for 2, 3 to 4, and more photos: what subjects
-    # left out stay under at the same rate; above it they may not be photos of one thing. None: not measured.
-    disagree_above: tuple[float, float, float] | None = None
+    # left out stay under at the same rate; above it they may not be photos of one thing. None: too few had.
+    disagree_above: tuple[float | None, float | None, float | None] = (None, None, None)
     subjects: int = Field(ge=9)  # that it was measured on
 
 

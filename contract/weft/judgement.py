@@ -51,8 +51,8 @@ def disagree(section: WeightCard, answers: Mapping[str, NDArray[Any]], row: int,
     Args:
         photos: How many of the subject's photos were stacked.
     """
-    above = section.shift.disagree_above if section.shift else None
-    if above is None or PHOTO_GRAMS not in answers or photos < 2:
+    if section.shift is None or PHOTO_GRAMS not in answers or photos < 2:
         return False
+    above = section.shift.disagree_above[bisect_right(_MORE_PHOTOS, photos)]
     each = np.log(np.maximum(answers[PHOTO_GRAMS][row, :photos], 1e-3))
-    return not float(each.max() - each.min()) <= above[bisect_right(_MORE_PHOTOS, photos)]
+    return above is not None and not float(each.max() - each.min()) <= above

@@ -65,14 +65,53 @@ def test_the_graph_applies_the_margin_of_each_group_as_it_was_measured() -> None
     expected_low, expected_high = calibration.intervals(table)
 
     graph = WeighingGraph(net, edges_grams=calibration.edges_grams, log_margin=calibration.log_margin)
-    _, low, high = graph(**given)
+    _, low, high, *_ = graph(**given)
 
     assert low.detach().numpy() == pytest.approx(expected_low, rel=1e-5)
     assert high.detach().numpy() == pytest.approx(expected_high, rel=1e-5)
 
 
 def test_without_a_calibration_low_and_high_are_the_estimate() -> None:
-    grams, low, high = WeighingGraph(weight_net())(**parcels())
+    grams, low, high, *_ = WeighingGraph(weight_net())(**parcels())
 
     assert torch.equal(grams, low)
     assert torch.equal(grams, high)
+
+
+def test_what_a_photo_says_by_itself_is_what_it_says_alone() -> None:
+    net, given = weight_net(), parcels()
+    graph = WeighingGraph(net)
+    found = dict(zip(graph.outputs, graph(**given), strict=True))
+
+    alone = {name: value if name in {"season", "wrap"} else value[:, :1] for name, value in given.items()}
+
+    assert torch.allclose(found["photo_grams"][:, 0], net(**alone).log_grams.exp())
+    assert torch.allclose(found["photo_grams"][:2, 0], found["grams"][:2])  # these have one photo only
+    assert (found["photo_grams"][~given["mask"]] == 0).all()
+
+
+def test_each_photo_has_its_strangeness_whatever_stands_beside_it() -> None:
+    net, given = weight_net(), parcels()
+    pooled = net.stem(given["photos"], given["size"], given["mask"]).pooled
+    net.tail.familiarity.fit(pooled[:6, 0], [f"s{n}" for n in range(6)])
+    graph = WeighingGraph(net)
+    strange = dict(zip(graph.outputs, graph(**given), strict=True))["strangeness"]
+
+    assert strange.shape == (12, 6)
+    assert strange[:6, 0] == pytest.approx(0, abs=1e-6)  # six photos, each its own prototype
+    assert strange[:, 0].detach().numpy() == pytest.approx(
+        net.tail.familiarity(pooled[:, :1])[:, 0].detach().numpy()
+    )
+    assert (strange[~given["mask"]] == 0).all()
+
+
+def test_a_judge_of_faults_is_asked_about_every_photo() -> None:
+    class Judge(nn.Module):
+        def forward(self, pooled: Tensor, maps: Tensor, size: Tensor) -> Tensor:
+            return pooled[..., :1] * 0 + size.sum(-1, keepdim=True)
+
+    graph = WeighingGraph(weight_net(), judge=Judge())
+    found = dict(zip(graph.outputs, graph(**parcels()), strict=True))
+
+    assert found["faults"].shape == (12, 6, 1)
+    assert (found["faults"] == 50).all()

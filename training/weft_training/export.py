@@ -21,6 +21,7 @@ from weft.limits import SPECTRUM_POINTS
 from weft_training.calibrate import calibrate_weight
 from weft_training.calibrate_shares import calibrate_shares
 from weft_training.data import load_captures
+from weft_training.familiarity import shift_of
 from weft_training.fibre_net import FibreGraph
 from weft_training.fibre_task import FibreTask
 from weft_training.fit import load_net, make_task
@@ -32,11 +33,6 @@ from weft_training.weight_task import WeightTask
 
 Inputs = dict[str, NDArray[Any]]
 CASES = 64  # inputs on which ONNX Runtime is compared with torch; half of them real
-
-_OUTPUTS = {
-    "weight": ["grams", "low_grams", "high_grams"],
-    "composition": ["shares", "low", "high", "unknown"],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +47,7 @@ class Prepared:
     """A graph that answers, and what its card says that depends on the task."""
 
     graph: nn.Module
+    outputs: list[str]  # names of what the graph returns
     example: Inputs
     dynamic: dict[str, dict[int, Any]]
     made: list[Inputs]  # synthetic inputs: the only ones that may travel
@@ -105,7 +102,7 @@ def to_onnx(prepared: Prepared) -> onnx.ModelProto:
             prepared.graph.eval(),
             arguments,
             input_names=list(prepared.example),
-            output_names=_OUTPUTS[prepared.card["task"]],
+            output_names=prepared.outputs,
             dynamic_shapes=prepared.dynamic,
             dynamo=True,
             external_data=False,
@@ -127,7 +124,7 @@ class Comparison:
 def compare(model: onnx.ModelProto, prepared: Prepared, *, bound: float, task: Any) -> Comparison:
     """Ask ONNX Runtime and torch the same; RunError where they differ beyond `bound` on any input."""
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = _OUTPUTS[task]
+    names = prepared.outputs
     takes = {item.name for item in session.get_inputs()}
     worst, travelling = 0.0, []
     cases = [*prepared.made, *prepared.real]
@@ -167,6 +164,7 @@ def _prepare_weight(task: WeightTask, net: Any, predictions: Any, real: list[Inp
     height, width = Dim("height", max=65535), Dim("width", max=65535)
     return Prepared(
         graph=graph,
+        outputs=graph.outputs,
         example=made[0],
         dynamic={
             "photos": {0: batch, 1: count, 3: height, 4: width},
@@ -190,6 +188,13 @@ def _prepare_weight(task: WeightTask, net: Any, predictions: Any, real: list[Inp
                 range_grams=(float(task.grams.min()), float(task.grams.max())),
                 uses=task.uses(),
                 mark=task.shelf.mark_seen(),
+                shift=shift_of(
+                    predictions,
+                    false_alarms=recipe.calibrate.unfamiliar_false_alarms,
+                    # Whoever photographs a real thing would be refused by a model of simulated ones.
+                    then=recipe.calibrate.unfamiliar
+                    or ("widen" if task.captures.trained_on == "simulated" else "refuse"),
+                ),
             ),
         },
     )
@@ -209,6 +214,7 @@ def _prepare_composition(task: FibreTask, net: Any, predictions: Any, real: list
     instruments = sorted({str(name) for name in task.captures.column("instrument").dropna()})
     return Prepared(
         graph=graph,
+        outputs=["shares", "low", "high", "unknown"],
         example=made[0],
         dynamic={
             "wavelength_nm": {0: wavelengths},

@@ -58,6 +58,9 @@ class ComputeSection(Section):
 
 class CalibrateSection(Section):
     coverage: float = Field(default=0.9, gt=0, lt=1)
+    unfamiliar_false_alarms: float = Field(default=0.02, gt=0, lt=1)  # share of photos like those of training
+    # What a photo unlike them leads to; null: refuse it, but widen where all that was seen is simulated.
+    unfamiliar: Literal["refuse", "widen"] | None = None
 
 
 class ExportSection(Section):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from weft.judgement import FAULTS, PHOTO_GRAMS, STRANGENESS
 from weft_training.calibrate import CELLS, PHOTOS_FROM
 from weft_training.weight_net import WeightNet
 
@@ -18,11 +19,15 @@ class WeighingGraph(nn.Module):
         *,
         edges_grams: tuple[float, ...] = (),
         log_margin: Sequence[Sequence[float]] | None = None,
+        judge: nn.Module | None = None,
     ) -> None:
         """Margins are (cells, bands) as `calibrate.WeightCalibration` has them; without them low and high
-        equal the estimate."""
+        equal the estimate. `judge` is a fitted `photo_judge.PhotoJudge`."""
         super().__init__()
         self.net = net
+        self.judge = judge
+        self.outputs = ["grams", "low_grams", "high_grams", STRANGENESS, PHOTO_GRAMS]
+        self.outputs += [FAULTS] if judge is not None else []
         self.calibrated = log_margin is not None
         self.edges: Tensor
         self.photos_from: Tensor
@@ -34,15 +39,32 @@ class WeighingGraph(nn.Module):
 
     def forward(
         self, photos: Tensor, size: Tensor, mask: Tensor, mm_per_pixel: Tensor, season: Tensor, wrap: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """grams, low_grams, high_grams: (B,) each."""
-        found = self.net(photos, size, mask, mm_per_pixel, season, wrap)
+    ) -> tuple[Tensor, ...]:
+        """As `outputs` names them: grams, low_grams, high_grams (B,); strangeness and photo_grams (B, N), 0
+        where there is no photo; faults (B, N, F)."""
+        tail = self.net.tail
+        seen = self.net.stem(photos, size, mask)
+        view_mm = mm_per_pixel * size.amax(-1).float()  # (B, N)
+        read = tail.read(seen.maps, mask)  # (M, B, N, width)
+        found = tail.answer(seen.pooled, read, mask, view_mm, season, wrap)
         grams = found.log_grams.exp()
-        if not self.calibrated:
-            return grams, grams.clone(), grams.clone()
-        margin = self.margin[self.groups(grams, mask, mm_per_pixel)]  # (B,)
-        low = torch.minimum((found.log_low - margin).exp(), grams)
-        return grams, low, torch.maximum((found.log_high + margin).exp(), grams)
+        low, high = grams.clone(), grams.clone()
+        if self.calibrated:
+            margin = self.margin[self.groups(grams, mask, mm_per_pixel)]  # (B,)
+            low = torch.minimum((found.log_low - margin).exp(), grams)
+            high = torch.maximum((found.log_high + margin).exp(), grams)
+        each = tail.answer(  # every photo as if it were the only one: (B*N, 1, ...)
+            seen.pooled.flatten(0, 1)[:, None],
+            read.flatten(1, 2)[:, :, None],
+            torch.ones_like(mask).flatten()[:, None],
+            view_mm.flatten()[:, None],
+            season[:, None].expand(mask.shape).flatten(),
+            wrap[:, None].expand(mask.shape).flatten(),
+        ).log_grams
+        strange = tail.familiarity(seen.pooled) * mask.float()
+        said = each.exp().unflatten(0, mask.shape) * mask.float()
+        judged = (self.judge(seen.pooled, seen.maps, size),) if self.judge is not None else ()
+        return grams, low, high, strange, said, *judged
 
     def groups(self, grams: Tensor, mask: Tensor, mm_per_pixel: Tensor) -> Tensor:
         """(B,) place in the flattened margins: mark or none, number of photos, band of the mass."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.card import SEASONS, WRAPS
+from weft_training.familiarity import Familiarity
 from weft_training.resize import to_squares
 
 _VIEW_MM: Final = 500.0  # a typical field of view: what the scale input is measured against
@@ -185,6 +186,7 @@ class WeightTail(nn.Module):
             Member(features=used, channels=channels, hidden=hidden, width=width, dropout=dropout)
             for _ in range(members)
         )
+        self.familiarity = Familiarity(features)  # knows nothing until it is fitted, after the training
         self.feature_mean: Tensor
         self.feature_std: Tensor
         self.map_mean: Tensor

@@ -26,6 +26,7 @@ Rows = NDArray[np.int64]
 
 _SOME = 512  # photos whose maps tell the usual size of each channel
 _SHIELD = 0.05  # least feature spread: a feature that hardly moves in training must not explode in service
+_FAMILIAR = 1500  # photos of which it is noted what they look like, where the stem must look again
 
 
 class WeightTask:
@@ -122,6 +123,18 @@ class WeightTask:
         views = [np.zeros(1, np.int64) for _ in items]
         return self._collate(items, views=views, seeds=None, shown=np.ones((3, len(items)), bool))
 
+    def finish(self, net: WeightNet, rows: Rows) -> None:
+        """Note what photos look like to the net, now that it looks at them as it will in service."""
+        some = rows[:: -(-len(rows) // _FAMILIAR)]
+        net.eval()
+        if self._features is not None:
+            pooled = self._features.pooled[some, 0]
+        else:
+            with torch.inference_mode():
+                parts = np.array_split(some, -(-len(some) // 64))
+                pooled = torch.cat([self._look(net, part)[0].pooled[0].cpu() for part in parts])
+        net.tail.familiarity.fit(pooled, self.captures.subjects[some])
+
     def predict(self, net: WeightNet, rows: Rows) -> pd.DataFrame:
         """One row for every set of photos that is asked about; see `photo_sets` for the modes."""
         net.eval()
@@ -171,6 +184,7 @@ class WeightTask:
             factor = torch.tensor([one.scale_factor for one in asked])[:, None]
             known = torch.tensor([[self.season[members[0]]], [self.wrap[members[0]]]]).expand(2, len(asked))
             given = (mask, view_mm[places] * factor * mask, *known)
+            strange = net.tail.familiarity(seen.pooled)[0].cpu()  # (photos,)
             output = net.tail.answer(
                 seen.pooled[0, places], read[:, 0][:, places], *(part.to(device) for part in given)
             )
@@ -187,6 +201,7 @@ class WeightTask:
                 "predicted_grams": middle,
                 "q_low_grams": low,
                 "q_high_grams": high,
+                "strangeness": (strange[places] * mask).amax(-1).double().numpy(),  # of the strangest photo
             }
         )
 
