@@ -124,12 +124,25 @@ def test_ridge_finds_a_line_under_noise() -> None:
     assert bias[0] == pytest.approx(5, abs=0.1)
 
 
-def test_the_usual_distance_is_that_of_subjects_left_out() -> None:
-    inputs, _, subjects = scans(3)
+def test_a_boundary_lies_nearer_to_the_fibre_that_many_subjects_tell_of() -> None:
+    inputs, shares, subjects = scans(2, each=30)
+    few = np.where(shares[:, 1] == 1, "the same swatch", subjects)  # all of the second fibre's
+    middle = (inputs[shares[:, 0] == 1].mean(0) + inputs[shares[:, 1] == 1].mean(0)) / 2
+    names = ["cotton", "wool"]
 
-    plane, usual = closed_form.known_plane(inputs - inputs.mean(0), subjects, components=5)
+    weight, bias = closed_form.lda(inputs, shares, shrinkage=None, fibres=names, subjects=few)
+    even_weight, even_bias = closed_form.lda(inputs, shares, shrinkage=None, fibres=names)
 
-    own = inputs - inputs.mean(0)
-    beside = np.sqrt(np.square(own - own @ plane @ plane.T).mean(1))
-    assert plane.shape == (20, 5)
-    assert usual > np.quantile(beside, 0.99)
+    logits, even = middle @ weight.T + bias, middle @ even_weight.T + even_bias
+    assert even[0] == pytest.approx(even[1], abs=1e-6)
+    assert logits[1] > logits[0] + 0.1
+
+
+def test_fibres_of_as_many_subjects_share_their_boundary_as_before() -> None:
+    inputs, shares, subjects = scans(3)
+    names = ["cotton", "wool", "silk"]
+
+    with_subjects = closed_form.lda(inputs, shares, shrinkage=None, fibres=names, subjects=subjects)
+    without = closed_form.lda(inputs, shares, shrinkage=None, fibres=names)
+
+    assert with_subjects[1] == pytest.approx(without[1], abs=1e-8)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from weft.errors import RecipeError
 from weft_training.backbones import build_backbone, fit_first_layer, freeze_stages
 from weft_training.calibrate_shares import ShareCalibration
-from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail, Novelty
+from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail
 from weft_training.preprocess import StandardNormalVariate
 from weft_training.weight_net import MapReader, WeightNet, WeightStem, WeightTail
 
@@ -177,17 +177,6 @@ def test_the_fibre_graph_applies_the_margins_as_they_were_measured() -> None:
     assert high.detach().numpy() == pytest.approx(expected_high, abs=1e-6)
 
 
-def test_what_lies_beside_the_known_plane_is_unknown() -> None:
-    novelty = Novelty(points=3, components=1)
-    novelty.plane.copy_(torch.tensor([[1.0], [0.0], [0.0]]))
-    novelty.usual.fill_(0.5)
-
-    found = novelty(torch.tensor([[5.0, 0.1, 0.0], [0.0, 5.0, 5.0]]))
-
-    assert found[0] < 0.1
-    assert found[1] > 0.9
-
-
 def test_a_convolutional_trunk_answers_for_every_scan() -> None:
     assert ConvTrunk(hidden=8, dropout=0.0, outputs=4)(torch.randn(3, 120)).shape == (3, 4)
 
@@ -250,8 +239,9 @@ def test_the_augmented_spectra_keep_their_shape_and_their_truth_sums_to_one() ->
     torch.manual_seed(0)
     truth = torch.eye(4)[torch.randint(4, (50,))]
     settings = SpectrumAugment(
-        shift_nm=2, stretch=0.001, gain=0.1, offset=0.1, slope=0.1, noise=0.01, blend=0.5
-    )
+        shift_nm=2, stretch=0.001, gain=0.1, offset=0.1, slope=0.1, noise=0.01, blend=0.5,
+        baseline=0.02, resolution_nm=10, stray=0.02, detector_noise=0.002,
+    )  # fmt: skip
 
     spectra, blended = change_spectra(torch.rand(50, 40), truth, step_nm=5, settings=settings)
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from weft_training.preprocess import SavitzkyGolay, StandardNormalVariate, build_preprocessing
-from weft_training.recipe import SavGol, Snv
+from weft_training.recipe import Branches, SavGol, Snv
 
 
 def spectra() -> np.ndarray:
@@ -43,3 +43,23 @@ def test_steps_run_in_the_order_of_the_recipe() -> None:
 
 def test_a_flat_spectrum_gives_no_nan() -> None:
     assert torch.isfinite(StandardNormalVariate()(torch.full((1, 20), 0.3))).all()
+
+
+def test_branches_stand_side_by_side_in_the_order_of_the_recipe() -> None:
+    from chemotools.derivative import SavitzkyGolay as Derivative
+    from chemotools.scatter import StandardNormalVariate as Oracle
+
+    chains = tuple(
+        (SavGol(kind="savgol", window=window, derivative=derivative), Snv(kind="snv"))
+        for window, derivative in ((11, 1), (15, 2))
+    )
+
+    found = build_preprocessing([Branches(kind="branches", of=chains)])(
+        torch.from_numpy(spectra()).float()
+    ).numpy()
+
+    first = Derivative(window_length=11, polyorder=2, deriv=1).fit_transform(spectra())[:, 5:-5]
+    second = Derivative(window_length=15, polyorder=2, deriv=2).fit_transform(spectra())[:, 7:-7]
+    oracle = np.concatenate([Oracle().fit_transform(part) for part in (first, second)], axis=1)
+    assert found.shape == (6, 110 + 106)
+    assert np.abs(found - oracle).max() < 1e-3

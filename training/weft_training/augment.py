@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from weft.spectra import FLOOR
 from weft_training.recipe import PhotoAugment, SpectrumAugment
 
 Pixels = NDArray[np.uint8]
@@ -79,15 +81,65 @@ def change_spectra(
         chosen = torch.rand(count, 1) < settings.blend
         absorbance = torch.where(chosen, mixed, absorbance)
         truth = torch.where(chosen, blended, truth)
+    if settings.resolution_nm:
+        wider = torch.randn(count) * settings.resolution_nm
+        absorbance = _through_slit(absorbance, wider / step_nm)
     place = torch.linspace(-0.5, 0.5, points)
     if settings.shift_nm or settings.stretch:
         moved = torch.randn(count, 1) * settings.shift_nm / step_nm
         moved = moved + torch.randn(count, 1) * settings.stretch * place * points
         absorbance = _read_at(absorbance, torch.arange(points) + moved)
+    if settings.stray or settings.detector_noise:
+        absorbance = _detected(absorbance, stray=settings.stray, noise=settings.detector_noise)
     absorbance = absorbance * (1 + torch.randn(count, 1) * settings.gain)
     absorbance = absorbance + torch.randn(count, 1) * settings.offset
     absorbance = absorbance + torch.randn(count, 1) * settings.slope * place
+    if settings.baseline:
+        curve = _smooth_curve(count, points, per_point=step_nm / settings.baseline_nm)
+        absorbance = absorbance + settings.baseline * curve
     return absorbance + torch.randn(count, points) * settings.noise, truth
+
+
+def weaker(settings: SpectrumAugment, strength: float) -> SpectrumAugment:
+    """The same changes at `strength` times their size; how often scans are mixed stays."""
+    kept = {"views", "blend", "blend_in", "baseline_nm"}
+    sizes = settings.model_dump(exclude=kept)
+    return settings.model_copy(update={name: size * strength for name, size in sizes.items()})
+
+
+def _through_slit(absorbance: Tensor, width_points: Tensor) -> Tensor:
+    """A Gaussian slit of that full width (B,) on top of the instrument's; negative: as much sharper."""
+    sigma = (width_points.abs() / 2.355).clamp(min=0.05)  # full width at half height -> standard deviation
+    reach = int(4 * float(sigma.max())) + 1
+    place = torch.arange(-reach, reach + 1)
+    kernel = torch.exp(-0.5 * (place / sigma[:, None]) ** 2)
+    kernel = kernel / kernel.sum(-1, keepdim=True)
+    reach = min(reach, absorbance.shape[-1] - 1)
+    kernel = kernel[:, kernel.shape[-1] // 2 - reach : kernel.shape[-1] // 2 + reach + 1]
+    # Beyond its ends a spectrum goes on as it came: turned about its last point.
+    left = 2 * absorbance[:, :1] - absorbance[:, 1 : reach + 1].flip(-1)
+    right = 2 * absorbance[:, -1:] - absorbance[:, -reach - 1 : -1].flip(-1)
+    padded = torch.cat([left, absorbance, right], dim=-1)
+    blurred = F.conv1d(padded[None], kernel[:, None], groups=len(absorbance))[0]
+    return torch.where(width_points[:, None] >= 0, blurred, 2 * absorbance - blurred)
+
+
+def _detected(absorbance: Tensor, *, stray: float, noise: float) -> Tensor:
+    """What a detector with stray light and noise makes of it; `noise` varies with the averaging time."""
+    count, points = absorbance.shape
+    light = 10**-absorbance
+    added = torch.randn(count, 1).abs() * stray
+    light = (light + added) / (1 + added)
+    spread = noise * torch.exp(0.5 * torch.randn(count, 1))
+    light = light + torch.randn(count, points) * spread
+    return -torch.log10(light.clamp(min=FLOOR))
+
+
+def _smooth_curve(count: int, points: int, *, per_point: float) -> Tensor:
+    """(B, G) sums of four cosines, standard deviation 1."""
+    frequency = torch.randn(count, 1, 4) * per_point
+    phase = torch.rand(count, 1, 4) * 2 * torch.pi
+    return 0.5**0.5 * torch.cos(torch.arange(points)[:, None] * frequency + phase).sum(-1)
 
 
 def _blend(absorbance: Tensor, truth: Tensor, domain: str) -> tuple[Tensor, Tensor]:

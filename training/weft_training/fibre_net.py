@@ -11,30 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weft_training.novelty import Novelty
 from weft_training.resample import resample
-
-NOVELTY_SHARPNESS = 4.0  # how fast `unknown` rises with the log of the distance; 0.5 lies at the margin
 
 
 class FibreOutput(NamedTuple):
     shares: Tensor  # (B, F) sum 1
     unknown: Tensor  # (B,) 0..1
-
-
-class Novelty(nn.Module):
-    """Distance from the plane that the training spectra lie in, in units of what held-out ones keep."""
-
-    def __init__(self, *, points: int, components: int) -> None:
-        super().__init__()
-        self.plane: Tensor
-        self.usual: Tensor
-        self.register_buffer("plane", torch.zeros(points, components))
-        self.register_buffer("usual", torch.tensor(float("inf")))  # never novel until fitted
-
-    def forward(self, standard: Tensor) -> Tensor:
-        beside = standard - (standard @ self.plane) @ self.plane.T  # (B, P)
-        distance = beside.square().mean(-1).sqrt().clamp(min=1e-6)
-        return torch.sigmoid(NOVELTY_SHARPNESS * torch.log(distance / self.usual))  # (B,)
 
 
 class ConvTrunk(nn.Module):
@@ -94,7 +77,7 @@ class FibreTail(nn.Module):
         unknown = torch.sigmoid(found[:, -1])
         if self.novelty is not None:
             # Either it looks like a known stranger, or like nothing seen.
-            unknown = 1 - (1 - unknown) * (1 - self.novelty(standard))
+            unknown = 1 - (1 - unknown) * (1 - self.novelty(standard, absorbance))
         return FibreOutput(shares, unknown)
 
 

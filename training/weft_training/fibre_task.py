@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from weft.errors import ManifestError
 from weft_training import closed_form
-from weft_training.augment import change_spectra
+from weft_training.augment import change_spectra, weaker
 from weft_training.data import Captures, target_shares
-from weft_training.fibre_net import ConvTrunk, FibreNet, FibreOutput, FibreTail, Novelty
+from weft_training.fibre_net import ConvTrunk, FibreNet, FibreOutput, FibreTail
+from weft_training.novelty import Novelty, find_known
 from weft_training.preprocess import build_preprocessing
-from weft_training.recipe import FibreModel, FibreRecipe
+from weft_training.recipe import FibreModel, FibreRecipe, SpectrumAugment
 from weft_training.resample import resample
 from weft_training.step import Batch, ShareLoss
 
@@ -45,24 +46,32 @@ class FibreTask:
         torch.manual_seed(seed)
         model = self.recipe.model
         tail = build_tail(model, fibres=len(self.recipe.data.fibres))
-        absorbance, shares = self._views(rows)
+        absorbance, shares = self._views(rows, self.recipe.augment)
         with torch.no_grad():
             points = tail.preprocessing(absorbance)  # (views * rows, P)
             tail.point_mean.copy_(points.mean(0))
             # One spread for all points: a noisy, flat stretch must not be blown up to the size of a band.
             tail.point_std.fill_(float((points - points.mean(0)).square().mean().sqrt().clamp(min=1e-6)))
             inputs = tail.standardise(absorbance).double().numpy()
-        self._solve(tail, inputs, shares.double().numpy())
-        if tail.novelty is not None:
-            subjects = np.tile(self.captures.subjects[rows], len(inputs) // len(rows))
-            known = shares[:, -1].numpy() < 0.5
-            plane, usual = closed_form.known_plane(
-                inputs[known], subjects[known], components=tail.novelty.plane.shape[1]
-            )
-            assert model.novelty is not None
-            tail.novelty.plane[:, : plane.shape[1]] = torch.from_numpy(plane)
-            tail.novelty.usual.fill_(usual * model.novelty.margin)
+        subjects = np.tile(self.captures.subjects[rows], len(inputs) // len(rows))
+        self._solve(tail, inputs, shares.double().numpy(), subjects)
+        self._find_known(tail, rows)
         return FibreNet(tail, grid_nm=self.grid_nm)
+
+    def _find_known(self, tail: FibreTail, rows: Rows) -> None:
+        """Fit the novelty on the known spectra, changed as strongly as the recipe says."""
+        settings = self.recipe.model.novelty
+        if tail.novelty is None or settings is None:
+            return
+        changes = weaker(self.recipe.augment, settings.strength)
+        absorbance, shares = self._views(rows, changes)
+        known = shares[:, -1] < 0.5
+        with torch.no_grad():
+            inputs = tail.standardise(absorbance[known]).double().numpy()
+            ratio = tail.novelty.noise_to_signal(absorbance[known]).double().numpy()
+        subjects = np.tile(self.captures.subjects[rows], len(absorbance) // len(rows))[known.numpy()]
+        found = find_known(inputs, ratio, subjects, components=tail.novelty.plane.shape[1])
+        tail.novelty.keep(found, margin=settings.margin, noise_margin=settings.noise_margin)
 
     def trained(self, net: FibreNet) -> nn.Module:
         return net.tail
@@ -82,7 +91,7 @@ class FibreTask:
     def batch(self, items: Sequence[Rows], rng: np.random.Generator) -> Batch:
         torch.manual_seed(int(rng.integers(2**31)))
         rows = np.concatenate(items)
-        absorbance, truth = self._changed(rows)
+        absorbance, truth = self._changed(rows, self.recipe.augment)
         return Batch((absorbance,), truth)
 
     def clean(self, rows: Rows) -> Batch:
@@ -129,30 +138,40 @@ class FibreTask:
     def _step(self) -> float:
         return self.grid_nm[1] - self.grid_nm[0]
 
-    def _views(self, rows: Rows) -> tuple[Tensor, Tensor]:
+    def _views(self, rows: Rows, changes: SpectrumAugment) -> tuple[Tensor, Tensor]:
         """The clean scans and, where anything is augmented, `views` changed copies: (views * rows, G)."""
         parts = [(self._absorbance[rows], self.shares[rows])]
-        if self.recipe.augment.model_dump(exclude={"views", "blend_in"}, exclude_defaults=True):
-            parts += [self._changed(rows) for _ in range(self.recipe.augment.views)]
+        if changes.model_dump(exclude={"views", "blend_in", "baseline_nm"}, exclude_defaults=True):
+            parts += [self._changed(rows, changes) for _ in range(changes.views)]
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
 
-    def _changed(self, rows: Rows) -> tuple[Tensor, Tensor]:
+    def _changed(self, rows: Rows, changes: SpectrumAugment) -> tuple[Tensor, Tensor]:
         return change_spectra(
             self._absorbance[rows],
             self.shares[rows],
             step_nm=self.recipe.model.grid.step_nm,
-            settings=self.recipe.augment,
+            settings=changes,
         )
 
-    def _solve(self, tail: FibreTail, inputs: NDArray[np.float64], shares: NDArray[np.float64]) -> None:
+    def _solve(
+        self,
+        tail: FibreTail,
+        inputs: NDArray[np.float64],
+        shares: NDArray[np.float64],
+        subjects: NDArray[np.str_],
+    ) -> None:
         model = self.recipe.model
         if model.init == "none":
             return
         if model.init == "pls":
-            weight, bias = closed_form.pls(inputs, shares, components=model.components)
+            weight, bias = closed_form.pls(inputs, shares, components=model.components, subjects=subjects)
         else:
             weight, bias = closed_form.lda(
-                inputs, shares, shrinkage=model.shrinkage, fibres=self.recipe.data.fibres
+                inputs,
+                shares,
+                shrinkage=model.shrinkage,
+                fibres=self.recipe.data.fibres,
+                subjects=subjects,
             )
         assert isinstance(tail.trunk, nn.Linear), "the recipe was checked: a closed form has a linear trunk"
         with torch.no_grad():
@@ -180,7 +199,12 @@ def build_tail(model: FibreModel, *, fibres: int) -> FibreTail:
         trunk = ConvTrunk(hidden=model.hidden, dropout=model.dropout, outputs=fibres + 1)
     novelty = None
     if model.novelty is not None:
-        novelty = Novelty(points=points, components=min(model.novelty.components, points))
+        novelty = Novelty(
+            points=points,
+            components=min(model.novelty.components, points),
+            grid_points=len(model.grid.wavelengths()),
+            step_nm=model.grid.step_nm,
+        )
     return FibreTail(preprocessing, trunk, novelty, points=points, outputs=model.outputs)
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.signal import savgol_coeffs
 from torch import Tensor, nn
 
-from weft_training.recipe import SavGol, Snv
+from weft_training.recipe import Branches, SavGol, Snv
 
 
 class StandardNormalVariate(nn.Module):
@@ -33,11 +33,24 @@ class SavitzkyGolay(nn.Module):
         return F.conv1d(spectrum[:, None], self.taps)[:, 0]  # (B, G) -> (B, G - window + 1)
 
 
-def build_preprocessing(steps: Sequence[Snv | SavGol]) -> nn.Sequential:
+class SideBySide(nn.Module):
+    """Several preprocessings of the same spectrum, one after the other along the points."""
+
+    def __init__(self, branches: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, spectrum: Tensor) -> Tensor:
+        return torch.cat([branch(spectrum) for branch in self.branches], dim=-1)  # (B, G) -> (B, sum of P)
+
+
+def build_preprocessing(steps: Sequence[Snv | SavGol | Branches]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for step in steps:
         if isinstance(step, Snv):
             layers.append(StandardNormalVariate())
-        else:
+        elif isinstance(step, SavGol):
             layers.append(SavitzkyGolay(window=step.window, order=step.order, derivative=step.derivative))
+        else:
+            layers.append(SideBySide([build_preprocessing(branch) for branch in step.of]))
     return nn.Sequential(*layers)

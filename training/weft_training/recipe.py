@@ -79,7 +79,7 @@ class TrackSection(Section):
 
 
 class Mark(Section):
-    kind: Literal["qr", "disc"]
+    kind: Literal["qr", "disc", "sheet", "ruler"]
     size_mm: float = Field(gt=0)
 
 
@@ -185,7 +185,17 @@ class SavGol(Section):
         return self
 
 
-Step = Annotated[Snv | SavGol, Field(discriminator="kind")]
+Plain = Annotated[Snv | SavGol, Field(discriminator="kind")]
+
+
+class Branches(Section):
+    """Several chains of steps on the same spectrum, their results side by side."""
+
+    kind: Literal["branches"]
+    of: tuple[tuple[Plain, ...], ...] = Field(min_length=2)
+
+
+Step = Annotated[Snv | SavGol | Branches, Field(discriminator="kind")]
 
 
 class Grid(Section):
@@ -207,10 +217,12 @@ class Grid(Section):
 
 
 class Novelty(Section):
-    """Distance from the plane of training spectra; far away counts as unknown."""
+    """Distance from the plane of training spectra, beyond what the scan's own noise explains, is unknown."""
 
     components: int = Field(default=12, ge=1)
     margin: float = Field(default=3.0, gt=1)  # times the distance that 99 % of held-out training scans keep
+    strength: float = Field(default=1.0, ge=0)  # of the plane's augmentation, times that of the net's
+    noise_margin: float = Field(default=4.0, gt=1)  # times the noise, against signal, of 99 % of the scans
 
 
 class FibreModel(Section):
@@ -254,7 +266,12 @@ class SpectrumAugment(Section):
     stretch: float = Field(default=0.0, ge=0)  # standard deviation, relative
     offset: float = Field(default=0.0, ge=0)
     slope: float = Field(default=0.0, ge=0)  # over the whole grid
+    baseline: float = Field(default=0.0, ge=0)  # of a smooth curve that varies over `baseline_nm`
+    baseline_nm: float = Field(default=120.0, gt=0)
     gain: float = Field(default=0.0, ge=0, lt=1)
+    resolution_nm: float = Field(default=0.0, ge=0)  # full width of a slit that blurs, or sharpens as much
+    stray: float = Field(default=0.0, ge=0)  # reflectance: light that has not met the sample
+    detector_noise: float = Field(default=0.0, ge=0)  # reflectance: dark samples are noisier for it
     noise: float = Field(default=0.0, ge=0)
     blend: float = Field(default=0.0, ge=0, le=1)  # share of scans that are mixed with another subject's
     blend_in: Literal["absorbance", "reflectance"] = "absorbance"
@@ -271,11 +288,26 @@ class WholeRecipe(Section):
     track: TrackSection | None = TrackSection()  # null: no tracking
 
 
+class AdviceSection(Section):
+    """Photos with a column `fault`, by which the bundle learns what not to weigh by (docs/advice.md)."""
+
+    manifests: tuple[Path, ...] = Field(min_length=1)  # relative to the working directory
+    false_alarms: float = Field(default=0.02, gt=0, lt=0.5)  # share of good photos that each word is said of
+    false_refusals: float = Field(default=0.005, gt=0, lt=0.5)  # share of them that each word refuses
+
+    @model_validator(mode="after")
+    def refuses_less_than_it_says(self) -> "AdviceSection":
+        if self.false_refusals > self.false_alarms:
+            raise ValueError("false_refusals must not exceed false_alarms")
+        return self
+
+
 class WeightRecipe(WholeRecipe):
     task: Literal["weight"]
     data: PhotoData
     model: WeightModel
     augment: PhotoAugment = PhotoAugment()
+    advice: AdviceSection | None = None
 
     @model_validator(mode="after")
     def holds_together(self) -> "WeightRecipe":
