@@ -26,8 +26,10 @@ class PhotoFeatures:
     def __init__(
         self, stem: WeightStem, shelf: PhotoShelf, recipe: WeightRecipe, change: PhotoChange
     ) -> None:
-        self.stem = stem
         self.digest = _hashed(stem)
+        if recipe.compute.channels_last:
+            stem.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.stem = stem
         self._shelf = shelf
         self._recipe = recipe
         self._change = change
@@ -69,8 +71,7 @@ class PhotoFeatures:
         seed = int(self._shelf.digests[row][:8], 16) % 2**31
         changed = [self._change(pixels, seed + view) for view in range(self._recipe.augment.views)]
         photos, size = pad_photos([[pixels, *changed]])
-        with torch.inference_mode():
-            pooled, maps = self.stem.look(photos[0], size[0])
+        pooled, maps = self._look(photos[0], size[0])
         longest = size[0].amax(-1).float()
         if self.stem.levels:
             # Half precision halves the cache; what it rounds off lies far under what a view changes.
@@ -79,6 +80,22 @@ class PhotoFeatures:
         kept = {"features": pooled.float().numpy(), "longest": longest.numpy()}
         _write(file, lambda path: _save_arrays(path, kept))
         return pooled.float().clone(), longest
+
+    def _look(self, photos: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """What the stem sees in a photo, first, and in its views.
+
+        The photo itself is looked at in full precision, as the exported graph will; in its views a rounding is
+        one small change more, and mixed precision is three times as fast on one core.
+        """
+        mixed = self._recipe.compute.precision == "bf16-mixed" and len(photos) > 1
+        with torch.inference_mode():
+            if not mixed:
+                return self.stem.look(photos, size)
+            clean = self.stem.look(photos[:1], size[:1])
+            with torch.autocast(photos.device.type, torch.bfloat16):
+                views = self.stem.look(photos[1:], size[1:])
+        pooled, maps = (torch.cat([one, more.float()]) for one, more in zip(clean, views, strict=True))
+        return pooled, maps
 
     def _file(self, row: int, suffix: str) -> Path:
         return self._folder / f"{self._shelf.digests[row]}{suffix}"
@@ -89,6 +106,7 @@ class PhotoFeatures:
             self._recipe.model.bands,
             self._recipe.model.levels,
             self._recipe.data.decode_px,
+            self._recipe.compute.precision,
             self._recipe.augment.model_dump(exclude={"drop_extras"}),
         ]
         return hashlib.sha256((self.digest + json.dumps(settings, sort_keys=True)).encode()).hexdigest()[:16]
