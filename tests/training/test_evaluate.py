@@ -100,6 +100,31 @@ def test_photos_are_answered_exactly_as_the_service_would(photos: Manifest, tiny
     assert of_first.loc[("all", "s0"), "n_photos"] == 2
 
 
+def test_some_of_a_subjects_photos_are_asked_about_too(tmp_path: Path, tiny_weight_bundle: Path) -> None:
+    manifest = photo_manifest(tmp_path, subjects=3, photos=4)
+
+    answers = answers_of(load_bundle(tiny_weight_bundle), manifest).predictions
+
+    assert answers["mode"].value_counts().to_dict() == {"one": 12, "few": 3, "all": 3}
+    assert answers.loc[answers["mode"] == "few", "n_photos"].between(2, 3).all()
+    assert not answers["marked"].any()
+    again = answers_of(load_bundle(tiny_weight_bundle), manifest).predictions
+    pd.testing.assert_frame_equal(answers, again)
+
+
+def test_photos_unlike_those_of_training_are_refused_by_name_and_counted(
+    tmp_path: Path, photos: Manifest, write_weight_bundle: Callable[..., Path]
+) -> None:
+    shift = {"strange_above": 0.9, "false_alarm_rate": 0.02, "then": "refuse", "subjects": 50}
+    bundle = load_bundle(write_weight_bundle(tmp_path / "w.onnx", weight={"shift": shift}))
+
+    answers = answers_of(bundle, photos)  # of brightness 60 to 105; the tiny graph's strangeness is a 100th
+
+    assert answers.refusals.keys() == {"not usable: unfamiliar"}
+    assert answers.answered == answers.asked - answers.refusals["not usable: unfamiliar"]
+    assert set(answers.predictions["subject"]) == {f"s{number}" for number in range(6)}
+
+
 def test_the_page_holds_its_pictures_and_the_figures_stand_beside_it(
     photos: Manifest, tiny_weight_bundle: Path, tmp_path: Path
 ) -> None:
@@ -232,6 +257,9 @@ def test_the_marks_that_a_manifest_names_are_looked_for(tiny_weight_bundle: Path
     answer = answers_of(weigher.bundle, manifest).predictions["predicted_grams"].iloc[0]
 
     assert seen.mm_per_pixel > 0
+    hidden = answers_of(weigher.bundle, manifest).predictions.set_index("mode").loc["unmarked"]
+    assert not hidden["marked"]
+    assert hidden["predicted_grams"] == weigher.weigh([weigher.prepare(path.read_bytes())]).grams
     assert answer == weigher.weigh([seen]).grams
     assert answer != weigher.weigh([weigher.prepare(path.read_bytes())]).grams
 

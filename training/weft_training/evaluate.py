@@ -1,7 +1,7 @@
 """Measure a finished bundle on a manifest, through the very code that serves it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -138,14 +138,33 @@ def _weighed(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
                 continue
             answered += 1
             usable.append(prepared)
-            rows.append(truth | {"capture": photo["capture"], "n_photos": 1, "mode": "one"} | _said(estimate))
-        together = _spread(usable, min(PHOTOS_PER_ESTIMATE, max(bundle.card.weight.max_photos, 1)))
-        if len(together) > 1:  # one photo is no set: as in the figures of a training
+            rows.append(truth | {"capture": photo["capture"], "mode": "one"} | _said(estimate, [prepared]))
+        for mode, together in _sets(subject, usable, bundle):
             estimate = weigher.weigh(together, **extras)
-            rows.append(
-                truth | {"capture": subject, "n_photos": len(together), "mode": "all"} | _said(estimate)
-            )
+            if estimate.grams is not None:
+                rows.append(truth | {"capture": subject, "mode": mode} | _said(estimate, together))
     return Answers(pd.DataFrame(rows), len(frame), answered, refusals)
+
+
+def _sets(subject: str, usable: list[Prepared], bundle: Bundle) -> Iterator[tuple[str, list[Prepared]]]:
+    """What else is asked about a subject: all photos together, some of them, and some with their mark hidden.
+
+    One random set of each: asking about every number of photos would take five times as long.
+    """
+    assert bundle.card.weight is not None, "a weight bundle has this section"
+    rng = np.random.default_rng([*subject.encode()])
+    together = _spread(usable, min(PHOTOS_PER_ESTIMATE, bundle.card.weight.max_photos))
+    if len(together) > 1:  # one photo is no set: as in the figures of a training
+        yield "all", together
+    if len(usable) > 2:
+        yield "few", _draw(rng, usable, int(rng.integers(2, min(len(usable) - 1, PHOTOS_PER_ESTIMATE) + 1)))
+    if any(photo.mm_per_pixel > 0 for photo in usable):
+        some = _draw(rng, usable, int(rng.integers(1, min(len(usable), PHOTOS_PER_ESTIMATE) + 1)))
+        yield "unmarked", [replace(photo, mm_per_pixel=0.0) for photo in some]
+
+
+def _draw(rng: np.random.Generator, usable: list[Prepared], size: int) -> list[Prepared]:
+    return [usable[place] for place in rng.choice(len(usable), size=size, replace=False)]
 
 
 def _identified(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
@@ -216,8 +235,14 @@ def _subjects(frame: pd.DataFrame, quiet: bool) -> Iterator[tuple[str, pd.DataFr
             bar.update(len(photos))
 
 
-def _said(estimate: Estimate) -> dict[str, float]:
+def _said(estimate: Estimate, photos: list[Prepared]) -> dict[str, float | bool]:
+    used = [
+        photo for photo, finding in zip(photos, estimate.photos, strict=True) if finding.usable
+    ]  # a repeated photo has no say
     said = {
+        "n_photos": len(used),
+        "marked": any(photo.mm_per_pixel > 0 for photo in used),
+        "unfamiliar": any("unfamiliar" in finding.advice for finding in estimate.photos),
         "predicted_grams": estimate.grams,
         "low_grams": estimate.low_grams,
         "high_grams": estimate.high_grams,
