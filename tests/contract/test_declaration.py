@@ -202,19 +202,7 @@ def test_a_standard_is_written_in_its_own_languages() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 7, 11])
 def test_figures_always_sum_to_a_hundred(count: int) -> None:
-    names = [
-        "cotton",
-        "wool",
-        "polyester",
-        "nylon",
-        "viscose",
-        "acrylic",
-        "silk",
-        "flax",
-        "elastane",
-        "hemp",
-        "jute",
-    ][:count]
+    names = [item.name for item in FIBRES[:count]]
     rows = [(name, 1 / count, 1 / count - 0.01, 1 / count + 0.01) for name in names]
 
     assert sum(entry.percent for entry in eu(*rows).entries) == 100
