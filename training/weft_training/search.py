@@ -175,20 +175,20 @@ def _start(search: Search, *, resume: bool) -> None:
     study = open_study(search)
     asked = _asked(search)
     before = study.user_attrs.get("asked")
-    if before is None:
-        study.set_user_attr("asked", asked)
-        # The first trial is the recipe as it stands: what is found must beat that.
-        study.enqueue_trial(search.space.stored(search.space.stands_at(search.recipe)))
-        return
-    if before != asked:
+    if before is not None and before != asked:
         raise RunError(
             f"search {search.study}: was begun with another recipe or space; give --study a new name"
         )
-    if not resume:
+    if before is not None and not resume:
         raise RunError(
             f"search {search.study}: exists already, with {len(study.trials)} trials; --resume goes on with "
             f"it or joins it, --study begins another"
         )
+    study.set_user_attr("asked", asked)
+    stands = search.space.stored(search.space.stands_at(search.recipe))
+    fixed = [trial.system_attrs.get("fixed_params") for trial in study.trials if _state(trial) != "died"]
+    if stands and stands not in fixed:
+        study.enqueue_trial(stands)  # the recipe as it stands: what is found must beat that
 
 
 def _try(trial: Trial, search: Search) -> float:
