@@ -33,6 +33,7 @@ def import_(kind: str, source: Path, out: Path, **said: Any) -> None:
       cotton-pet  FT-NIR of cotton/PET blends
       fastex      ATR-FTIR of reference fibres
       plastics    NIR of plastics, none a textile fibre
+      garments    phone photos of garments, neither weighed nor scanned
       folder      your own: a CSV or Parquet of captures
     """
     from weft_datasets.columns import value_faults
@@ -136,6 +137,25 @@ def parcels(out: Path, *, bands: str, sheet: Path | None, **options: Any) -> Non
 
 
 @simulate.command()
+@click.argument("manifest", type=FILE)
+@click.option("--out", type=FILE, required=True, help="An empty folder, or one to be made.")
+@click.option("--photos", type=click.IntRange(1), default=400, show_default=True, help="To spoil, at most.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--size-px", type=click.IntRange(64, 4096), default=320, show_default=True)
+def faults(manifest: Path, out: Path, **options: Any) -> None:
+    """Real photos of MANIFEST and the same ones cut off, covered and taken from a screen (docs/advice.md)."""
+    from weft_datasets.manifest import read_manifest
+    from weft_datasets.spoil import write_spoilt
+
+    try:
+        made = write_spoilt(read_manifest(manifest), out, **options)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    counts = made.frame["fault"].fillna("good").value_counts().to_dict()
+    click.echo(f"{out}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
+
+
+@simulate.command()
 @click.option("--out", type=FILE, required=True, help="An empty folder, or one to be made.")
 @click.option("--subjects", type=click.IntRange(1), required=True, help="Swatches to weave.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
@@ -143,6 +163,8 @@ def parcels(out: Path, *, bands: str, sheet: Path | None, **options: Any) -> Non
 @click.option(
     "--grid", type=(float, float, float), metavar="FROM TO STEP", help="nm; else each instrument's."
 )
+@click.option("--only", multiple=True, help="A thing that is no textile, such as leather; these alone.")
+@click.option("--without", multiple=True, help="A thing that is no textile to leave out, such as pvc.")
 def spectra(out: Path, **options: Any) -> None:
     """Spectra of fabrics and of things that are none, from a table of absorption bands."""
     from weft_datasets.simulate_spectra import write_spectra

@@ -24,7 +24,8 @@ from weft_datasets.render.scene import Picture, Scene, render
 from weft_datasets.render.sensor import develop
 
 Fault = Literal["cut_off", "several", "no_parcel", "covered", "screen"]
-Spoilt = Literal["covered", "screen"]
+Spoilt = Literal["cut_off", "covered", "screen"]
+SPOILT: Final[tuple[Spoilt, ...]] = get_args(Spoilt)
 FAULTS: Final[tuple[Fault, ...]] = get_args(Fault)
 LEAST_CUT: Final = 0.125  # share of the parcel's surface points outside the frame
 MOST_CUT: Final = 0.7
@@ -64,10 +65,13 @@ def faulty_photo(rng: Generator, fault: Fault, good: Good, *, size_px: int) -> N
 
 
 def spoiled_photo(rng: Generator, fault: Spoilt, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Any RGB photo (H, W, 3) taken again from a screen, or with a hand, head or finger before its middle.
+    """Any RGB photo (H, W, 3) taken from a screen, with a hand, head or finger before it, or cut through.
 
-    So real photos are spoilt where none with the fault exists; the other faults need to know what lies where.
+    So real photos are spoilt where none with the fault exists. The thing is taken to be where people put it,
+    about the middle; the other faults need to know more of what lies where.
     """
+    if fault == "cut_off":
+        return _cut(rng, pixels)
     if fault == "screen":
         return develop(rng, photograph_screen(rng, pixels, size_px=max(pixels.shape)), visible=[0, 1, 2])
     height, width, _ = pixels.shape
@@ -82,6 +86,19 @@ def spoiled_photo(rng: Generator, fault: Spoilt, pixels: NDArray[np.uint8]) -> N
     at = np.float32(rng.uniform(0.3, 0.7, 2) * [width, height])
     light = (pixels.astype(np.float32) / 255) ** 2.2
     return develop(rng, cover(rng, scene, light, camera, at=at)[0], visible=[0, 1, 2])
+
+
+def _cut(rng: Generator, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A window of the photo's own proportions, one of whose sides passes near the middle."""
+    share = float(rng.uniform(0.42, 0.66))
+    aside = int(rng.integers(2))
+    spans: list[slice] = []
+    for axis in (0, 1):
+        length = pixels.shape[axis]
+        room = length - round(share * length)
+        start = room * int(rng.integers(2)) if axis == aside else int(rng.integers(room + 1))
+        spans.append(slice(start, start + length - room))
+    return np.ascontiguousarray(pixels[spans[0], spans[1]])
 
 
 def share_outside(camera: Camera, stand: Stand) -> float:

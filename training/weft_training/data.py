@@ -57,6 +57,11 @@ def load_captures(recipe: Recipe) -> Captures:
         ManifestError: Nothing is left, files are missing, or the manifest is of the other kind.
     """
     manifest = select(_manifest(recipe), recipe)
+    if isinstance(recipe, WeightRecipe) and recipe.advice is not None:
+        for (
+            path
+        ) in recipe.advice.manifests:  # learnt from at the very end: an hour's training first is too late
+            read_manifest(path)
     # One simulated row taints the whole: the card must not call it real.
     simulated = bool(manifest.frame["simulated"].any())
     return Captures(manifest, manifest.fingerprint(), "simulated" if simulated else "real")

@@ -18,6 +18,7 @@ from weft.bundle import CARD_KEY, PROOF_CASES, PROOF_KEY, gap, open_bundle, pack
 from weft.card import Card, FibreCard, Proof, WeightCard
 from weft.errors import RunError
 from weft.limits import SPECTRUM_POINTS
+from weft_training.advice import learn_advice
 from weft_training.calibrate import calibrate_weight
 from weft_training.calibrate_shares import calibrate_shares
 from weft_training.data import load_captures
@@ -155,10 +156,11 @@ def pack(model: onnx.ModelProto, card: Card, proof: list[tuple[Inputs, Inputs]])
 def _prepare_weight(task: WeightTask, net: Any, predictions: Any, real: list[Inputs]) -> Prepared:
     recipe = task.recipe
     found = calibrate_weight(predictions, recipe.calibrate.coverage)
+    judge, advice = learn_advice(recipe, net.stem)
     if found is None:
-        graph = WeighingGraph(net)
+        graph = WeighingGraph(net, judge=judge)
     else:
-        graph = WeighingGraph(net, edges_grams=found.edges_grams, log_margin=found.log_margin)
+        graph = WeighingGraph(net, edges_grams=found.edges_grams, log_margin=found.log_margin, judge=judge)
     made = made_photos(CASES // 2, bands=len(recipe.model.bands), seed=recipe.seed)
     batch, count = Dim("batch", max=4096), Dim("photos_of_one", max=64)
     height, width = Dim("height", max=65535), Dim("width", max=65535)
@@ -188,6 +190,7 @@ def _prepare_weight(task: WeightTask, net: Any, predictions: Any, real: list[Inp
                 range_grams=(float(task.grams.min()), float(task.grams.max())),
                 uses=task.uses(),
                 mark=task.shelf.mark_seen(),
+                advice=advice,
                 shift=shift_of(
                     predictions,
                     false_alarms=recipe.calibrate.unfamiliar_false_alarms,

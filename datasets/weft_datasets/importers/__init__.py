@@ -14,6 +14,7 @@ KINDS: Final[dict[str, str]] = {
     "cotton-pet": "FT-NIR of cotton/PET blends: nir_absorbance.csv.gz",
     "fastex": "ATR-FTIR of reference fibres: raw_transmittance.csv.gz",
     "plastics": "NIR of plastics, none a textile fibre: reflectance_pct.csv.gz",
+    "garments": "phone photos of garments, without weight: images.csv, images",
     "folder": "your own: a CSV or Parquet of captures, or the folder that holds one",
 }
 
