@@ -9,7 +9,7 @@ _COIN: Final = "the coin finder was tuned on 500 of these photos, not on their w
 
 _MEDIAN: Final = Rival("train_median", "median of the training subjects")
 _RIDGE: Final = Rival("frozen_ridge", "frozen MobileNetV2 + ridge on ln g")
-_RIDGE_MARK: Final = Rival("frozen_ridge_mark", "the same + annotated scale of the coin")
+_RIDGE_MARK: Final = Rival("frozen_ridge_mark", "frozen MobileNetV2 + ridge + annotated coin")
 _CLASS: Final = Rival("class_median", "oracle: knows the food's class, says its median", oracle=True)
 _CLASS_MARK: Final = Rival("class_mark", "oracle: knows the class and the scale", oracle=True)
 _VOLUME: Final = Rival("volume_and_wrap", "oracle: knows volume and wrap", oracle=True)
@@ -158,7 +158,7 @@ PHOTO_LINES: Final = (
         rivals=(
             _MEDIAN,
             _RIDGE,
-            Rival("frozen_ridge_mark", "the same + true scale of the label"),
+            Rival("frozen_ridge_mark", "frozen MobileNetV2 + ridge + true scale of the label"),
             _VOLUME,
         ),
         marked=True,

@@ -186,7 +186,7 @@ def _by_band(panel: Axes, predictions: pd.DataFrame, coverage: float) -> None:
     modes = _modes(predictions.dropna(subset=["low_grams"]))
     width = 0.8 / max(len(modes), 1)
     centres = predictions.groupby("subject")["predicted_grams"].median()
-    count = int(np.clip(len(centres) // 15, 1, 5))
+    count = int(np.clip(len(centres) // 15, 1, 3))
     edges = np.quantile(centres, np.arange(1, count) / count)
     for number, ((mode, rows), colour) in enumerate(zip(modes.items(), (BLUE, ORANGE), strict=False)):
         band = np.searchsorted(edges, rows["predicted_grams"], side="right")

@@ -9,18 +9,14 @@ import numpy as np
 import pandas as pd
 
 from weft.limits import PHOTOS_PER_ESTIMATE
+from weft_training.calibrate import TABLES_ONLY
 from weft_training.calibrate_shares import known_rows
-from weft_training.coverage import CoverageVerdict, judge_intervals, judge_thirds
+from weft_training.coverage import CoverageVerdict, judge_cells, judge_intervals
 from weft_training.leaderboard_lines import Cell, Table
 from weft_training.metrics import fibres_of, mass_errors, mean_of, per_subject, with_interval
 from weft_training.paired import Difference, difference_of, difference_of_means, figure_of
 
 _LEAST_SHARE: Final = 0.25  # of the subjects must have as many photos as the curve goes to
-_THIRD_WORDS: Final = {
-    "low_third": "lightest third",
-    "mid_third": "middle third",
-    "top_third": "heaviest third",
-}
 
 
 def curve_of(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -107,7 +103,7 @@ def use_of_scale(predictions: pd.DataFrame, blind: pd.DataFrame | None) -> Table
 
 
 def interval_groups(nested: pd.DataFrame, coverage: float) -> Table | None:
-    """Coverage and width by number of photos, and by third of the predicted mass.
+    """Coverage and width by number of photos, with and without a mark.
 
     Args:
         nested: Rows with `low_grams` and `high_grams` that were calibrated on other folds.
@@ -126,17 +122,20 @@ def interval_groups(nested: pd.DataFrame, coverage: float) -> Table | None:
     ]
     if not order:
         return None
-    whole, thirds = judge_intervals(groups, coverage), judge_thirds(groups, coverage)
+    whole = judge_intervals(groups, coverage)
     lines = [_verdict_row(name, whole[name]) for name in order]
-    for name in order:
-        lines += [
-            _verdict_row(f"{name}, {_THIRD_WORDS[third]}", verdict) for third, verdict in thirds[name].items()
-        ]
+    if "marked" in nested and nested["marked"].astype(bool).any():
+        cells = judge_cells(nested[~nested["mode"].isin(TABLES_ONLY)], coverage)
+        for name, verdict in cells.items():
+            mark, _, photos = name.partition(".")
+            what = "with a mark" if mark == "marked" else "without a mark"
+            lines.append(_verdict_row(f"{what}, sets of {photos}", verdict))
     return Table(
-        f"Coverage and width of {coverage:.0%} intervals",
+        f"Coverage and width of {100 * coverage:.0f} % intervals",
         ("group", "subjects", "coverage", "95 % band", "inside", "upper / lower end", "width, g"),
         tuple(lines),
-        "The band is binomial, for the number of subjects; width is the median.",
+        "The band is binomial, for the number of subjects; widths are medians. Sets with and without a mark "
+        "by number of photos are the groups in which intervals are calibrated.",
     )
 
 
