@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -88,6 +88,11 @@ def _finding(photo: "PhotoFinding") -> str:
     "--map", "map_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a cube's map (.npy)."
 )
 @click.option("--bundle", type=_FILE, help="Fibre bundle; the one in the package if left out.")
+@click.option("--declare", type=click.Choice(["eu", "cn"]), help="Also as a label, or why there is none.")
+@click.option("--language", type=click.Choice(["en", "de", "fr", "zh"]), help="Of the label: eu en, cn zh.")
+@click.option("--carded", is_flag=True, help="The product was carded: more foreign fibre is let pass (eu).")
+@click.option("--decorative", multiple=True, metavar="FIBRE", help="Purely decorative; need not be counted.")
+@click.option("--antistatic", multiple=True, metavar="FIBRE", help="Antistatic; need not be counted.")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON, as the service would.")
 def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bool, **stated: Any) -> None:
     """Name the fibres of SCAN: a NIRscan CSV, two columns of text, JCAMP-DX, or an ENVI cube (.hdr, .zip)."""
@@ -96,6 +101,7 @@ def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bo
     from weft.scans import read_scan_path
     from weft.spectra import Cube
 
+    label = {name: stated.pop(name) for name in ("declare", "language", "carded", "decorative", "antistatic")}
     read = read_scan_path(scan, **stated)
     identifier = Identifier(load_bundle(bundle or BUNDLED / "fibre.onnx", task="composition"))
     if isinstance(read, Cube):
@@ -109,7 +115,8 @@ def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bo
     if as_json:
         shares = [asdict(item) for item in found.shares]
         answer = {"path": str(scan), "shares": shares, "unknown": found.unknown, "warnings": found.warnings}
-        click.echo(_json(answer | {"map": _areas(found), "bundle": _about(identifier.bundle)}))
+        answer |= {"map": _areas(found), "bundle": _about(identifier.bundle)}
+        click.echo(_json(answer | _declared(found, identifier.bundle, **label)[1]))
         return
     first, last = read.wavelength_nm[0], read.wavelength_nm[-1]
     click.echo(f"{scan.name}: {what}, {len(read.wavelength_nm)} points from {first:.0f} to {last:.0f} nm")
@@ -117,8 +124,45 @@ def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bo
         click.echo(f"  {line}")
     for warning in found.warnings:
         click.echo(f"  mind: {warning}")
+    for line in _declared(found, identifier.bundle, **label)[0]:
+        click.echo(f"  {line}")
     card = identifier.bundle.card
     click.echo(f"  by {card.name} {card.version}, trained on {card.trained_on} data: {card.dataset}")
+
+
+def _declared(
+    found: "Composition",
+    bundle: "Bundle",
+    *,
+    declare: Literal["eu", "cn"] | None,
+    language: Literal["en", "de", "fr", "zh"] | None,
+    carded: bool,
+    decorative: tuple[str, ...],
+    antistatic: tuple[str, ...],
+) -> tuple[list[str], dict[str, Any]]:
+    """Lines and JSON of a label that was asked for; both empty where none was."""
+    from weft import declaration
+
+    if declare is None:
+        return [], {}
+    language = language or declaration.LANGUAGES[declare][0]
+    exempt: dict[str, declaration.Exemption] = dict.fromkeys(decorative, "decorative")
+    exempt |= dict.fromkeys(antistatic, "antistatic")
+    made = declaration.declare(
+        found.shares,
+        standard=declare,
+        trained_on=bundle.card.trained_on,
+        warnings=found.warnings,
+        carded=carded,
+        exempt=exempt,
+    )
+    text, title = made.text(language), declaration.TITLES[declare]
+    said = {"standard": declare, "language": language, "holds": made.holds, "reasons": made.reasons}
+    said |= {"label": text if made.holds else None, "draft": None if made.holds else text}
+    if made.holds:
+        return [f"label under {title}: {text}"], {"declaration": said}
+    lines = [f"cannot be declared under {title}, because", *(f"  {reason}" for reason in made.reasons)]
+    return [*lines, f"draft, not to be used: {text}"], {"declaration": said}
 
 
 def _table(found: "Composition") -> list[str]:

@@ -1,6 +1,7 @@
 """`weft identify`, as typed in a shell."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,41 @@ def test_a_weight_bundle_is_refused_in_one_line(scan: Path, tiny_weight_bundle: 
 
     assert result.exit_code == 1
     assert "a bundle for weight, needed one for composition" in result.output
+
+
+def test_a_composition_that_cannot_be_declared_says_why(scan: Path, tiny_fibre_bundle: Path) -> None:
+    result = weft(scan, "--bundle", tiny_fibre_bundle, "--declare", "eu", "--language", "de")
+
+    assert result.exit_code == 0, result.output
+    assert "cannot be declared under Regulation (EU) No 1007/2011, because" in result.output
+    assert "the model was trained on simulated scans" in result.output
+    assert "draft, not to be used: 100 % Wolle" in result.output
+
+
+def test_what_stands_against_a_label_is_in_the_json(
+    scan: Path, write_fibre_bundle: Callable[..., Path], tmp_path: Path
+) -> None:
+    bundle = write_fibre_bundle(tmp_path / "real.onnx", trained_on="real")  # its margins: 10 points
+
+    answer = json.loads(weft(scan, "--bundle", bundle, "--declare", "cn", "--json").output)["declaration"]
+
+    assert (answer["standard"], answer["language"], answer["holds"]) == ("cn", "zh", False)
+    assert answer["label"] is None
+    assert answer["draft"] == "羊毛 100%"
+    assert any("fibres that the label would not name" in reason for reason in answer["reasons"])
+
+
+def test_a_label_in_a_language_that_its_standard_is_not_written_in_is_refused(
+    scan: Path, tiny_fibre_bundle: Path
+) -> None:
+    result = weft(scan, "--bundle", tiny_fibre_bundle, "--declare", "cn", "--language", "fr")
+
+    assert result.exit_code == 1
+    assert "is written in zh, not in fr" in result.output
+
+
+def test_a_fibre_that_is_not_there_cannot_be_decorative(scan: Path, tiny_fibre_bundle: Path) -> None:
+    result = weft(scan, "--bundle", tiny_fibre_bundle, "--declare", "eu", "--decorative", "silk")
+
+    assert result.exit_code == 1
+    assert "the answer names no silk" in result.output
