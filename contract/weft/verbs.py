@@ -18,9 +18,15 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command()
 @click.argument("photos", type=_FILE, nargs=-1, required=True)
 @click.option("--bundle", type=_FILE, help="Weight bundle; the one in the package if left out.")
-@click.option("--mark", type=click.Choice(["qr", "disc"]), help="A scale mark to look for; with --mark-mm.")
 @click.option(
-    "--mark-mm", type=click.FloatRange(1, 2000), help="Side of the QR square, or the disc's diameter."
+    "--mark",
+    type=click.Choice(["qr", "disc", "sheet", "ruler"]),
+    help="A scale mark to look for: a QR label, a coin or dot, a white A4 sheet, the printed ruler.",
+)
+@click.option(
+    "--mark-mm",
+    type=click.FloatRange(1, 2000),
+    help="Side of the QR square, diameter of the disc, longer side of the sheet (297), the ruler's length (250).",
 )
 @click.option("--season", type=click.Choice(["summer", "winter"]), help="When the clothes were worn.")
 @click.option("--wrap", type=click.Choice(["bag", "box", "loose"]), help="What they are packed in.")
@@ -28,13 +34,14 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 def estimate(photos: tuple[Path, ...], bundle: Path | None, as_json: bool, **known: Any) -> None:
     """Weigh what is in PHOTOS, all of them of the same thing."""
     from weft.bundle import BUNDLED, load_bundle
-    from weft.marks import MarkHint
+    from weft.marks import wanted
     from weft.weigher import Weigher
 
-    kind, size_mm = known["mark"], known["mark_mm"]
-    if (kind is None) != (size_mm is None):
-        raise click.UsageError("--mark and --mark-mm are given together: a mark without its size is no scale")
-    hint = None if kind is None else MarkHint(kind, size_mm)
+    kind = known["mark"]
+    try:
+        hint = wanted(kind, known["mark_mm"])
+    except ValueError as error:
+        raise click.UsageError(f"--mark and --mark-mm are given together: {error}") from error
     weigher = Weigher(load_bundle(bundle or BUNDLED / "weight.onnx", task="weight"))
     prepared = weigher.prepare_all([path.read_bytes() for path in photos], hint)
     found = weigher.weigh(prepared, season=known["season"], wrap=known["wrap"])
@@ -71,7 +78,11 @@ def _finding(photo: "PhotoFinding") -> str:
     used = ("used" if photo.usable else "not used") + (f": {said}" if said else "")
     if photo.mark is None:
         return used
-    return f"{used}; {photo.mark.kind} gives {photo.mark.mm_per_pixel:.3f} mm per pixel"
+    mark = photo.mark
+    tilt = "" if mark.tilt_degrees is None else f", tilted by {mark.tilt_degrees:.0f} degrees"
+    return (
+        f"{used}; {mark.kind} gives {mark.mm_per_pixel:.3f} mm per pixel ({mark.confidence:.0%} sure{tilt})"
+    )
 
 
 @click.command()

@@ -46,7 +46,7 @@ REQUIRED: Final = ("capture", "subject", "kind")
 KINDS: Final = ("photo", "spectrum")
 CLOSED: Final[dict[str, tuple[str, ...]]] = {
     "kind": KINDS,
-    "mark": ("qr", "disc"),
+    "mark": ("qr", "disc", "sheet", "ruler"),
     "season": SEASONS,
     "wrap": WRAPS,
 }

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from weft.errors import WrongPhotosError
 from weft.limits import PHOTO_BYTES, PHOTOS_PER_ESTIMATE
-from weft.marks import MarkHint
+from weft.marks import USUAL_MM, MarkHint, MarkKind, wanted
 from weft.quality import Advice
 from weft.weigher import Estimate, PhotoFinding, Prepared
 from weft_serving.kept import forget_photos, keep_photos, read_kept
@@ -42,12 +42,16 @@ class Answered(BaseModel):
 
 
 class MarkAnswer(Answered):
-    """A scale mark; lengths are pixels of the upright photo at full resolution."""
+    """A scale mark; lengths are pixels of the upright photo at full resolution.
 
-    kind: Literal["qr", "disc"]
+    `tilt_degrees`: between the mark's plane and the sensor's; null where it does not follow.
+    """
+
+    kind: MarkKind
     corners: list[tuple[float, float]]
     mm_per_pixel: float
     confidence: float
+    tilt_degrees: float | None
 
 
 class PhotoAnswer(Answered):
@@ -102,12 +106,22 @@ class Circumstances(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    mark: Literal["qr", "disc"] | None = Field(default=None, description="Kind of scale mark in the photos")
+    mark: MarkKind | None = Field(default=None, description="Kind of scale mark in the photos")
     mark_mm: Annotated[float, Field(ge=1, le=2_000)] | None = Field(
-        default=None, description="Its side (`qr`: of the outer square) or diameter (`disc`) in mm"
+        default=None,
+        description="Its size in mm. `qr`: side of the outer square; `disc`: diameter; `sheet`: longer side, "
+        "297 (A4) if left out; `ruler`: its printed length, 250 if left out",
     )
     season: Literal["summer", "winter"] | None = None
     wrap: Literal["bag", "box", "loose"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def usual_print(cls, given: Any) -> Any:
+        kind = given.get("mark") if isinstance(given, dict) else None
+        if isinstance(kind, str) and kind in USUAL_MM and given.get("mark_mm") is None:
+            return {**given, "mark_mm": USUAL_MM[kind]}
+        return given
 
     @model_validator(mode="after")
     def mark_has_a_size(self) -> "Circumstances":
@@ -116,7 +130,7 @@ class Circumstances(BaseModel):
         return self
 
     def hint(self) -> MarkHint | None:
-        return MarkHint(self.mark, self.mark_mm) if self.mark and self.mark_mm else None
+        return wanted(self.mark, self.mark_mm)
 
 
 def _printable(code: str) -> str:
@@ -195,7 +209,7 @@ async def add_photo(estimate_id: str, request: Request, service: TheService) -> 
 def read_estimate(estimate_id: str, service: TheService) -> EstimateAnswer:
     """An estimate as it stands, with the scale's word where it was weighed."""
     with service.store.reading() as session:
-        return _answer(_find(session, estimate_id))
+        return _answer(find_estimate(session, estimate_id))
 
 
 @router.post(
@@ -224,7 +238,6 @@ def prepare_photos(service: Service, photos: Sequence[bytes], hint: MarkHint | N
     """Decode and judge photos; one that cannot be decoded is `broken` among good ones, else a PhotoError."""
     with service.metrics.stage("prepare"):
         prepared = service.weigher.prepare_all(photos, hint)
-    _count(service.metrics, [photo.finding for photo in prepared])
     return prepared
 
 
@@ -244,6 +257,7 @@ def _create(service: Service, photos: Sequence[bytes], fields: ParcelFields) -> 
     prepared = prepare_photos(service, photos, fields.hint())
     with service.metrics.stage("weigh"):
         estimate = service.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
+    count_photos(service.metrics, estimate.photos)
     row = EstimateRow(id=uuid.uuid4().hex, kept=[], **fields.model_dump())
     _fill(row, answer_weight(estimate), name_of(service.weight))
     answer = _save(service, row, photos, first=1)
@@ -254,7 +268,7 @@ def _create(service: Service, photos: Sequence[bytes], fields: ParcelFields) -> 
 def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
     with service.recent.turn(estimate_id):
         with service.store.reading() as session:
-            row = _find(session, estimate_id)
+            row = find_estimate(session, estimate_id)
         count = len(row.photos)
         if count >= PHOTOS_PER_ESTIMATE:
             raise WrongPhotosError(
@@ -263,11 +277,12 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
             )
         circumstances = Circumstances(**{name: getattr(row, name) for name in Circumstances.model_fields})
         hint = circumstances.hint()
-        earlier = service.recent.get(row.id) or _prepare_kept(service, row, hint)
+        earlier = photos_of(service, row, hint)
         added = prepare_photos(service, [photo], hint)
         prepared = [*earlier, *added]
         with service.metrics.stage("weigh"):
             estimate = service.weigher.weigh(prepared, season=circumstances.season, wrap=circumstances.wrap)
+        count_photos(service.metrics, estimate.photos[count:])
         found = row.photos
         _fill(row, answer_weight(estimate), name_of(service.weight))
         row.photos = [*found, *row.photos[count:]]  # a kept photo may be smaller than the one that was judged
@@ -276,7 +291,11 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
     return answer
 
 
-def _prepare_kept(service: Service, row: EstimateRow, hint: MarkHint | None) -> Sequence[Prepared]:
+def photos_of(service: Service, row: EstimateRow, hint: MarkHint | None) -> Sequence[Prepared]:
+    """The photos of an estimate, as they were prepared or from the operator's folder; else PhotosGoneError."""
+    recent = service.recent.get(row.id)
+    if recent is not None:
+        return recent
     kept = read_kept(row.kept) if len(row.kept) == len(row.photos) else None
     if kept is None:
         raise PhotosGoneError(
@@ -288,7 +307,7 @@ def _prepare_kept(service: Service, row: EstimateRow, hint: MarkHint | None) -> 
 
 def _weigh(service: Service, estimate_id: str, weighing: Weighing) -> EstimateAnswer:
     with service.store.writing() as session:
-        row = _find(session, estimate_id)
+        row = find_estimate(session, estimate_id)
         row.weighings.append(WeighingRow(grams=weighing.grams, weighed_at=now()))
         row.updated_at = now()
         session.flush()
@@ -345,7 +364,7 @@ def _answer(row: EstimateRow) -> EstimateAnswer:
     )
 
 
-def _find(session: Session, estimate_id: str) -> EstimateRow:
+def find_estimate(session: Session, estimate_id: str) -> EstimateRow:
     row = session.get(EstimateRow, estimate_id) if is_id(estimate_id) else None
     if row is None:
         raise NotFoundError(
@@ -359,18 +378,12 @@ def _describe(finding: PhotoFinding) -> PhotoAnswer:
     return PhotoAnswer(
         usable=finding.usable,
         advice=list(finding.advice),
-        mark=None
-        if mark is None
-        else MarkAnswer(
-            kind=mark.kind,
-            corners=[(round(float(x), 1), round(float(y), 1)) for x, y in mark.corners],
-            mm_per_pixel=float(mark.mm_per_pixel),
-            confidence=float(mark.confidence),
-        ),
+        mark=None if mark is None else MarkAnswer.model_validate(mark, from_attributes=True),
     )
 
 
-def _count(metrics: Metrics, findings: Sequence[PhotoFinding]) -> None:
+def count_photos(metrics: Metrics, findings: Sequence[PhotoFinding]) -> None:
+    """Count new photos once they are judged: some of the advice comes from the graph."""
     for finding in findings:
         metrics.photos.labels("usable" if finding.usable else "unusable").inc()
         for advice in finding.advice:

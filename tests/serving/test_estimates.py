@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from starlette.testclient import TestClient
+
+from weft.marks import MarkHint
+from weft_serving.estimates import Circumstances
 
 Jpeg = Callable[..., bytes]
 Photos = Callable[..., Any]
@@ -228,7 +231,7 @@ def test_an_impossible_weighing_is_refused(client: TestClient, jpeg: Jpeg, photo
     [
         ({"mark": "disc"}, "`mark` and `mark_mm` belong together"),
         ({"mark_mm": "25"}, "`mark` and `mark_mm` belong together"),
-        ({"mark": "coin", "mark_mm": "25"}, "mark: Input should be 'qr' or 'disc'"),
+        ({"mark": "coin", "mark_mm": "25"}, "mark: Input should be 'qr', 'disc', 'sheet' or 'ruler'"),
         ({"mark": "disc", "mark_mm": "nan"}, "mark_mm"),
         ({"mark": "disc", "mark_mm": "-3"}, "mark_mm"),
         ({"season": "spring"}, "season"),
@@ -295,7 +298,17 @@ def test_the_mark_in_the_photo_comes_back_in_pixels_of_the_upright_original(
 
     mark = answer["photos"][0]["mark"]
     assert mark["kind"] == "qr"
+    assert mark["tilt_degrees"] < 10
     assert mark["mm_per_pixel"] == pytest.approx(60 / side, rel=0.05)
     xs, ys = zip(*mark["corners"], strict=True)
     assert min(xs) == pytest.approx(332, abs=6)
     assert min(ys) == pytest.approx(232, abs=6)
+
+
+@pytest.mark.parametrize(("mark", "usual_mm"), [("sheet", 297.0), ("ruler", 250.0)])
+def test_a_print_of_usual_size_needs_no_size(
+    client: TestClient, jpeg: Jpeg, photos: Photos, mark: Literal["sheet", "ruler"], usual_mm: float
+) -> None:
+    assert estimate(client, photos(jpeg()), mark=mark)["photos"][0]["mark"] is None
+    assert Circumstances.model_validate({"mark": mark}).hint() == MarkHint(mark, usual_mm)
+    assert Circumstances.model_validate({"mark": mark, "mark_mm": 210}).hint() == MarkHint(mark, 210)

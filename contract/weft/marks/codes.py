@@ -5,6 +5,7 @@ patterns have straight outer edges of seven modules each; the outline is moved (
 unknowns) to where those edges lie between the pixels.
 """
 
+import re
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -51,11 +52,13 @@ def _measured(barcode: Any, grey: NDArray[np.uint8]) -> Code:
     points = (at.top_left, at.top_right, at.bottom_right, at.bottom_left)
     corners = np.array([(point.x, point.y) for point in points], np.float64)
     extra: Any = getattr(barcode, "extra", None) or {}
-    modules = 17 + 4 * int(extra.get("Version", 2)) if isinstance(extra, dict) else 25
+    version = str(extra.get("Version", "2")) if isinstance(extra, dict) else "2"
+    small = re.fullmatch(r"M([1-4])", version)  # a Micro QR code, which has but one finder pattern
+    modules = 9 + 2 * int(small[1]) if small else 17 + 4 * (int(version) if version.isdigit() else 2)
     side_px = float(np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1).mean())
     module_px = side_px / modules
     off_px = 1.0
-    for _ in range(2):
+    for _ in range(0 if small else 2):
         corners, off_px = _moved(corners, modules, module_px, grey, off_px)
     return Code(str(barcode.text), corners, module_px, off_px)
 

@@ -26,7 +26,7 @@ Centre = tuple[Floats, Floats]
 COARSE_PX: Final = 320  # longest side that is voted on
 FINE_PX: Final = 800  # longest side that is fitted on
 RADII: Final = (0.02, 0.11)  # smallest and largest disc looked for: radius over the photo's longest side
-LIKELY: Final = 0.5  # least likelihood of a mark
+LIKELY: Final = 0.45  # least likelihood of a mark
 RIVAL: Final = 0.7  # of the likelihood, that nothing elsewhere may reach
 _RADIUS_STEP: Final = 1.08
 _VOTED: Final = 160  # circles kept from the vote
@@ -35,18 +35,29 @@ _RAYS: Final = 72
 _EDGE: Final = 4.0  # gradient, in levels a pixel, that a ray's edge must exceed
 _OUTER: Final = 0.75  # a ray's outermost edge counts if it has this share of the strongest one's weight
 
-# Logistic regression over the ellipses of 500 photos of weighed food with a coin: what tells the coin from
-# fruit, plates, holes and wood grain. Round all along its edge, grey, small, even inside and around.
+# Logistic regression over the ellipses of photos with and without a disc, see docs/marks.md: what tells a
+# coin or a printed dot from fruit, buttons, holes and wood grain. Round all along its edge, of one tone inside and
+# another outside, grey, flat where a fruit is domed, and neither the photo's main thing nor a speck.
 _WEIGHTS: Final = {
-    "share": 14.6,
-    "aspect": 14.7,
-    "log_size": -1.54,
-    "chroma": -5.06,
-    "log_unrest_inside": -3.78,
-    "log_unrest_around": -2.12,
-    "log_strength": 1.71,
+    "share": 16.1,
+    "aspect": 9.8,
+    "log_size": 1.91,
+    "chroma": 5.34,
+    "log_unrest_inside": -1.59,
+    "log_unrest_around": -0.556,
+    "log_strength": 4.18,
+    "steady": 2.24,
+    "log_domed": -3.19,
+    "log_lean": -1.14,
+    "log_rough": 0.246,
+    "too_large": -18.6,
+    "chroma_squared": -12.9,
+    "too_small": -10.7,
+    "log_domed_by_strength": 2.12,
+    "log_lean_by_strength": 1.35,
 }
-_OFFSET: Final = -16.7
+_OFFSET: Final = -9.324
+_USUAL: Final = (0.03, 0.065)  # semi-axis over the photo's longest side, outside of which less likely
 
 _ANGLES: Final = np.arange(_RAYS, dtype=np.float32) * np.float32(2 * np.pi / _RAYS)
 _COS: Final = np.cos(_ANGLES)
@@ -122,14 +133,24 @@ def find_disc(pixels: NDArray[np.uint8]) -> Disc | None:
 
 def _likelihood(ellipses: Ellipses, looks: Looks, *, longest_px: int) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
+        log_size = np.log(ellipses.major / longest_px)
         figures = {
             "share": looks.share,
             "aspect": ellipses.minor / ellipses.major,
-            "log_size": np.log(ellipses.major / longest_px),
+            "log_size": log_size,
             "chroma": looks.chroma,
             "log_unrest_inside": np.log(looks.unrest_inside + 3),
             "log_unrest_around": np.log(looks.unrest_around + 3),
             "log_strength": np.log(looks.strength + 3),
+            "steady": looks.steady,
+            "log_domed": np.log(looks.domed + 3),
+            "log_lean": np.log(looks.lean + 3),
+            "log_rough": np.log(looks.rough + 0.003),
+            "too_large": np.maximum(log_size - np.log(_USUAL[1]), 0),
+            "chroma_squared": looks.chroma**2,
+            "too_small": np.maximum(np.log(_USUAL[0]) - log_size, 0),
+            "log_domed_by_strength": np.log((looks.domed + 2) / (looks.strength + 5)),
+            "log_lean_by_strength": np.log((looks.lean + 2) / (looks.strength + 5)),
         }
         total = np.sum([weight * figures[name] for name, weight in _WEIGHTS.items()], axis=0) + _OFFSET
         likely = 1 / (1 + np.exp(-total.clip(-50, 50)))

@@ -12,7 +12,7 @@ Corners = tuple[tuple[float, float], ...]
 Floats = NDArray[np.float64]
 
 # Kinds whose print has a usual size, which may then be left out. A sheet is measured by its longer side.
-USUAL_MM: Final[Mapping[MarkKind, float]] = {"sheet": 297.0, "ruler": 250.0}
+USUAL_MM: Final[Mapping[str, float]] = {"sheet": 297.0, "ruler": 250.0}
 
 # Longest side of the decode that a mark is searched on, coarsest first. A QR label of 60 mm in a scene of
 # 1.2 m is read at half scale of 8 megapixels, not at a quarter; a disc or a sheet is found at 800 px or not
@@ -40,6 +40,21 @@ class MarkHint:
     def __post_init__(self) -> None:
         if not 1 <= self.size_mm <= 2000:
             raise ValueError(f"size_mm is {self.size_mm:g}, needs 1 to 2000 millimetres")
+
+
+def wanted(kind: MarkKind | None, size_mm: float | None) -> MarkHint | None:
+    """The hint that a kind and a size make; a sheet or a ruler without a size has its usual one.
+
+    Raises:
+        ValueError: A kind without the size it needs, a size without a kind, or one that no print has.
+    """
+    if kind is None and size_mm is None:
+        return None
+    if kind is not None and size_mm is None:
+        size_mm = USUAL_MM.get(kind)
+    if kind is None or size_mm is None:
+        raise ValueError("a mark without its size is no scale, nor a size without its mark")
+    return MarkHint(kind, size_mm)
 
 
 @dataclass(frozen=True, slots=True)

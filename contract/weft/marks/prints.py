@@ -88,7 +88,7 @@ def make_label(code: str, side_mm: float) -> Label:
 
 
 def label_pages(labels: Sequence[Label], *, sheet: bool) -> list[Page]:
-    """One page a label, as large as it; or `sheet`: pages of A4 with as many as fit and lines to cut along."""
+    """One page a label, as large as it; or `sheet`: pages of A4, as many as fit, with lines to cut along."""
     pages: list[Page] = []
     if not sheet:
         for label in labels:

@@ -14,7 +14,7 @@ from weft.photos import Photo
 MOST_TILT: Final = 0.4
 # Two labels whose scales differ by more than this cannot both be the mark.
 SAME_SCALE: Final = 1.15
-# The shorter side, in pixels of the decode, under which a tilt is a guess: a pixel is then 10 degrees or more.
+# Shorter side, in pixels of the decode, under which a tilt is a guess: a pixel is then 10 degrees or more.
 _TILT_PX: Final = 30.0
 
 

@@ -143,7 +143,7 @@ def _crossing(one: tuple[Floats, float], other: tuple[Floats, float]) -> Floats:
     matrix = np.stack([one[0], other[0]])
     if abs(float(np.linalg.det(matrix))) < 0.1:
         return np.full(2, np.nan)
-    return np.linalg.solve(matrix, [one[1], other[1]])
+    return np.linalg.solve(matrix, np.array([one[1], other[1]])).astype(np.float64)
 
 
 def _sheet(quad: Quad, grey: NDArray[np.floating[Any]], photo: Photo, hint: MarkHint) -> Mark | None:

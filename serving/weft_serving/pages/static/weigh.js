@@ -2,12 +2,22 @@
 import { ask, busy, drawing, element, origin } from "./ask.js";
 
 const MOST_PHOTOS = 9;
+// The words and sentences of weft.quality.WHAT_TO_DO; a test holds them together.
 const ADVICE = {
-  blurred: "Blurred: hold still and take it again",
-  dark: "Too dark: turn on a light or go outside",
-  too_small: "Too small: send the photo in full size",
   broken: "This file is damaged: take the photo again",
+  too_small: "Too small: send the photo in full size",
+  dark: "Too dark: turn on a light or go outside",
+  blurred: "Blurred: hold still and take it again",
+  screen: "This is a photo of a screen: photograph the parcel itself",
+  covered: "Something is in front of the parcel: keep hands, faces and fingers out of the picture",
+  no_parcel: "No parcel to be seen: photograph the bag, the box or the heap of clothes",
+  unfamiliar: "Unlike anything this model has seen: photograph the whole parcel from two steps away",
+  several: "Several parcels: put one in the picture and weigh the others by themselves",
+  cut_off: "The parcel is cut off: step back until all of it is in the picture",
+  repeated: "The same photo twice: take another one from a different side",
 };
+
+const MARKS = { qr: "QR label", disc: "Disc", sheet: "Sheet", ruler: "Ruler" };
 
 const form = document.getElementById("weigh-form");
 const go = document.getElementById("weigh-go");
@@ -124,10 +134,15 @@ function shot(file, found, index) {
     frame.append(image);
   }
   const said = found.advice.map((advice) => element("p", { class: "note" }, ADVICE[advice] ?? advice));
+  if (!found.usable) said.push(element("p", { class: "muted" }, "Left out of the estimate."));
   const mark = found.mark
-    ? element("p", { class: "muted" }, `${found.mark.kind === "qr" ? "QR label" : "Disc"} found: ${found.mark.mm_per_pixel.toPrecision(3)} mm a pixel, ${Math.round(found.mark.confidence * 100)} % sure`)
+    ? element("p", { class: "muted" }, `${MARKS[found.mark.kind]} found: ${found.mark.mm_per_pixel.toPrecision(3)} mm a pixel, ${Math.round(found.mark.confidence * 100)} % sure${tilt(found.mark)}`)
     : form.elements.mark.value && found.usable ? element("p", { class: "muted" }, "No scale mark found in this photo.") : null;
   return element("li", { class: found.usable ? "" : "unusable" }, frame, ...said, mark);
+}
+
+function tilt(mark) {
+  return mark.tilt_degrees === null ? "" : `, seen at ${Math.round(mark.tilt_degrees)}° to its plane`;
 }
 
 function outline(mark, image) {
