@@ -12,7 +12,7 @@ from weft_datasets.doubts import labels, odd_masses, odd_spectra, subjects_by_la
 from weft_datasets.duplicates import Looked, Pair, groups, look_at_photos, photo_pairs, spectrum_pairs
 from weft_datasets.manifest import Manifest
 
-FEW_SUBJECTS: Final = 20  # below it no interval can be calibrated
+FEW_SUBJECTS: Final = 20  # below it the coverage of intervals is not judged, below 9 there is none
 MOST_LISTED: Final = 12
 
 
@@ -93,7 +93,9 @@ def _truth(manifest: Manifest) -> list[Finding]:
     elif subjects < FEW_SUBJECTS:
         found.append(
             Finding(
-                False, f"{subjects} subjects: no interval can be calibrated below {FEW_SUBJECTS}; weigh more"
+                False,
+                f"{subjects} subjects: intervals cannot be judged below {FEW_SUBJECTS}, below 9 there are "
+                f"none; weigh more",
             )
         )
     return found

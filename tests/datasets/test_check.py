@@ -132,7 +132,7 @@ def test_few_subjects_are_said(bags: Manifest) -> None:
     few = bags.take(bags.frame["subject"].isin(["bag1", "bag2"]))
     one = bags.take(bags.frame["subject"] == "bag1")
 
-    assert not only(check_manifest(few), "2 subjects: no interval can be calibrated below 20")
+    assert not only(check_manifest(few), "2 subjects: intervals cannot be judged below 20")
     assert only(check_manifest(one), "1 subject cannot be split")
 
 

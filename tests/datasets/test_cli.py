@@ -33,7 +33,7 @@ def test_import_then_check_says_what_there_is(mine: Path) -> None:
     assert "6 captures (photo) of 3 subjects" in made.output
     assert f"next: weft check {out}" in made.output
     assert checked.exit_code == 0, checked.output
-    assert "3 subjects: no interval can be calibrated below 20" in checked.output
+    assert "3 subjects: intervals cannot be judged below 20" in checked.output
     assert (mine / "report.html").is_file()
     assert read_manifest(out).frame["path"].iloc[0] == "../data/0.jpg"
 

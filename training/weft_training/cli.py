@@ -65,8 +65,14 @@ def export(run: Path, out: Path | None) -> None:
     "--out", type=_FOLDER, help="Folder of the report.  [default: runs/evaluation/BUNDLE-on-MANIFEST]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def evaluate(bundle: Path, manifest: Path, out: Path | None, as_json: bool) -> None:
+@click.option(
+    "--strangers", is_flag=True, help="MANIFEST is a folder of photos of other things: are they told so?"
+)
+def evaluate(bundle: Path, manifest: Path, out: Path | None, as_json: bool, strangers: bool) -> None:
     """Measure BUNDLE on MANIFEST, as it would be served; write report.html and metrics.json."""
+    if strangers:
+        _meet_strangers(bundle, manifest)
+        return
     folder = out if out is not None else Path("runs/evaluation") / f"{bundle.stem}-on-{manifest.stem}"
     try:
         from weft_training.evaluate import evaluate as measure
@@ -84,6 +90,21 @@ def evaluate(bundle: Path, manifest: Path, out: Path | None, as_json: bool) -> N
     for words, value, interval in found.headlines:
         click.echo(f"{words}: {value}" + (f"  ({interval})" if interval else ""))
     click.echo(found.page)
+
+
+def _meet_strangers(bundle: Path, folder: Path) -> None:
+    from weft_training.strange_photos import measure_strangers
+
+    beside = bundle.parent / "predictions.parquet"  # of the run that made it
+    try:
+        found = measure_strangers(bundle, folder, held_out=beside if beside.is_file() else None)
+    except WeftError as error:
+        raise click.ClickException(str(error)) from error
+    against = "" if found.auroc is None else f"; AUROC {found.auroc:.3f} against its own photos, held out"
+    click.echo(
+        f"{found.called_unfamiliar:.1%} of {found.photos} photos are called unfamiliar, at a false-alarm "
+        f"rate of at most {found.false_alarm_rate:.1%}{against}"
+    )
 
 
 @click.command()
