@@ -6,7 +6,7 @@ remembered it: no source was open while the table was written, so a citation say
 not that the figure was copied from there, and none has been checked against its source since. Strengths and
 widths are estimates from chemistry: polyethylene absorbs about 0.7 per mm at 1730 nm and water 1.35 at
 1450 nm; from there by the moles of C-H, O-H and N-H bonds in a litre of the polymer, second overtones a tenth
-of the first, combinations beyond 2000 nm four to six times it. They may err by a third each; `drawn` spreads
+of the first, combinations beyond 2000 nm four to six times it. They may err by a third each; `makes` spreads
 them so far.
 
 What real scans had a part in. The table was written first, then checked by eye against overlays of real
@@ -63,6 +63,13 @@ def material(name: str, rows: tuple[Row, ...], *, density: float, regain: float 
         density=density,
         regain=regain,
     )
+
+
+def rows_of(solid: Material) -> tuple[Row, ...]:
+    """The rows that a solid was made of, to make another that holds it."""
+    kinds = ["OH" if bonded else "CH" for bonded in solid.bonded]
+    centre_nm = (1e7 / solid.centre_cm1).round(6).tolist()
+    return tuple(zip(centre_nm, solid.width_cm1.tolist(), solid.strength.tolist(), kinds, strict=True))
 
 
 # C-H of anhydroglucose, common to every cellulose [S]. 1702-1790 overlap into one low, wide hump.
@@ -334,33 +341,6 @@ WATER = material(
     ),
     density=1.0,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """How far one garment's bands may lie from the table: sources that differ, unlike makes of a fibre."""
-
-    shift_cm1: float = 7.0  # of one band, standard deviation: 2 nm at 1660 nm
-    width: float = 0.10  # of one band, natural logarithm
-    strength: float = 0.35  # of one band, natural logarithm
-    scale: float = 0.15  # of all bands together
-
-
-def drawn(rows: Material, rng: np.random.Generator, *, spread: Spread, warming_k: float = 0.0) -> Material:
-    """One make of a material; `warming_k` kelvin above 20 C loosen the hydrogen bonds of O-H and N-H."""
-    count = len(rows.centre_cm1)
-    scale = np.exp(rng.normal(0.0, spread.scale))
-    # O-H and N-H of water and alcohols move up by about 1 cm-1 a kelvin [H]; in fibres taken at half of it.
-    bonds = np.where(rows.bonded, 0.5 * warming_k + rng.normal(0.0, spread.shift_cm1), 0.0)
-    return Material(
-        name=rows.name,
-        centre_cm1=rows.centre_cm1 + bonds + rng.normal(0.0, spread.shift_cm1, count),
-        width_cm1=rows.width_cm1 * np.exp(rng.normal(0.0, spread.width, count)),
-        strength=rows.strength * scale * np.exp(rng.normal(0.0, spread.strength, count)),
-        bonded=rows.bonded,
-        density=rows.density,
-        regain=rows.regain,
-    )
 
 
 def coefficient(rows: Material, wavelength_nm: Floats, *, lorentz: float = 0.3) -> Floats:

@@ -2,8 +2,9 @@
 
 Presets are kinds of instruments, not makers' models; each unit draws its errors from its preset's spread.
 Measured on real scans, as noise and instrument effects only: the handheld's noise (0.00015 of full scale in
-the middle, 4 and 6 times that at its ends), its fixed ripple, the step near its detector's cut-off at
-1660 nm, and that a plastics instrument adds a smooth baseline some 150 nm wide.
+the middle, 4 and 6 times that at its ends), its fixed ripple and in dark scans an additive one (0.0002 of
+full scale), the step near its detector's cut-off at 1660 nm, and that a plastics instrument adds a smooth
+baseline some 150 nm wide and sees lines of 20 nm and more.
 """
 
 from dataclasses import dataclass
@@ -38,19 +39,23 @@ class Preset:
     share: float  # of simulated scans
 
 
+# Wavelength errors are as far as units of one type are apart in the field, not as a data sheet promises;
+# widths reach to the interferometers and filters on a chip, whose lines are 20 nm wide and more.
 PRESETS: tuple[Preset, ...] = (
-    Preset("handheld mirror array 900-1700", 901.0, 1701.0, 228, "pixel", (8.0, 14.0), 1.2, 0.0015,
-           0.0003, 4.0, 6.0, 30.0, "absorbance", 0.34),
-    Preset("InGaAs array 900-1700", 900.0, 1700.0, 256, "pixel", (6.0, 14.0), 1.2, 0.0015,
-           0.0006, 4.0, 6.0, 35.0, "reflectance", 0.18),
-    Preset("InGaAs array 950-1650", 950.0, 1650.0, 128, "pixel", (9.0, 18.0), 1.5, 0.002,
-           0.0008, 3.0, 4.0, 35.0, "reflectance", 0.16),
-    Preset("line camera 955-2500", 955.0, 2500.0, 256, "nm", (8.0, 16.0), 1.5, 0.0015,
-           0.0020, 4.0, 4.0, 120.0, "reflectance", 0.12),
-    Preset("laboratory 350-2500", 350.0, 2500.0, 2151, "nm", (3.0, 11.0), 0.5, 0.0004,
-           0.0003, 6.0, 5.0, 150.0, "reflectance", 0.12),
+    Preset("handheld mirror array 900-1700", 901.0, 1701.0, 228, "pixel", (8.0, 16.0), 1.8, 0.0020,
+           0.0003, 4.0, 6.0, 30.0, "absorbance", 0.30),
+    Preset("InGaAs array 900-1700", 900.0, 1700.0, 256, "pixel", (6.0, 16.0), 1.8, 0.0020,
+           0.0006, 4.0, 6.0, 35.0, "reflectance", 0.16),
+    Preset("InGaAs array 950-1650", 950.0, 1650.0, 128, "pixel", (9.0, 22.0), 2.0, 0.0025,
+           0.0008, 3.0, 4.0, 35.0, "reflectance", 0.15),
+    Preset("line camera 955-2500", 955.0, 2500.0, 256, "nm", (8.0, 18.0), 1.8, 0.0020,
+           0.0020, 4.0, 4.0, 120.0, "reflectance", 0.11),
+    Preset("laboratory 350-2500", 350.0, 2500.0, 2151, "nm", (3.0, 11.0), 0.6, 0.0004,
+           0.0003, 6.0, 5.0, 150.0, "reflectance", 0.11),
     Preset("FT-NIR 10900-4000 cm-1", 917.4, 2500.0, 863, "cm1", (3.0, 6.0), 0.3, 0.0003,
-           0.0003, 8.0, 3.0, 90.0, "absorbance", 0.08),
+           0.0003, 8.0, 3.0, 90.0, "absorbance", 0.07),
+    Preset("sensor on a chip 1000-1900", 1000.0, 1900.0, 226, "nm", (14.0, 28.0), 2.0, 0.0025,
+           0.0010, 3.0, 3.0, 50.0, "reflectance", 0.10),
 )  # fmt: skip
 
 
@@ -94,6 +99,8 @@ class Unit:
     gain: float
     tilt: float  # of log gain over the range: lamp and white reference have aged
     pattern: Wave  # of log gain: ripple that the white reference leaves
+    dark: float  # reflectance that the dark level has drifted by
+    dark_pattern: Wave  # reflectance: what the dark reference leaves; all that is left of a black garment
     baseline: Wave  # of log gain: white tile, optics, angle of the lamps
     edge: float  # of log gain: the detector's cut-off has moved with its temperature since the reference
     edge_nm: float
@@ -102,7 +109,7 @@ class Unit:
 def drawn_unit(preset: Preset, rng: np.random.Generator) -> Unit:
     return Unit(
         preset=preset,
-        shift_nm=float(np.clip(rng.normal(0.0, preset.shift_nm), -3.0, 3.0)),
+        shift_nm=float(np.clip(rng.normal(0.0, preset.shift_nm), -5.0, 5.0)),
         stretch=float(rng.normal(0.0, preset.stretch)),
         resolution_nm=float(rng.uniform(*preset.resolution_nm)),
         stray=float(rng.exponential(0.005)),
@@ -110,6 +117,8 @@ def drawn_unit(preset: Preset, rng: np.random.Generator) -> Unit:
         gain=float(np.exp(rng.normal(0.0, 0.05))),
         tilt=float(rng.normal(0.0, 0.03)),
         pattern=drawn_wave(rng, size=rng.exponential(0.002), length_nm=rng.uniform(4.0, 20.0)),
+        dark=float(rng.normal(0.0, 0.0015)),
+        dark_pattern=drawn_wave(rng, size=rng.exponential(0.0003), length_nm=rng.uniform(6.0, 20.0)),
         baseline=drawn_wave(rng, size=rng.exponential(0.02), length_nm=rng.uniform(60.0, 200.0)),
         edge=float(rng.normal(0.0, 0.15)),
         edge_nm=float(rng.uniform(25.0, 45.0)),
@@ -155,6 +164,7 @@ def measured(
     seen = np.interp(true_nm, INNER_NM, blurred(reflectance, resolution_nm=unit.resolution_nm))
     stray = unit.stray * np.maximum(1.0 + unit.stray_colour.at(wavelength_nm), 0.0)
     seen = (seen + stray) / (1.0 + stray) * response(unit, wavelength_nm, rng)
+    seen = seen + unit.dark + unit.dark_pattern.at(wavelength_nm)
     shape = noise_shape(unit.preset, wavelength_nm)
     white = rng.normal(size=len(shape))
     # Part of a detector's noise is common to neighbours: crosstalk, multiplexing, the maker's smoothing.

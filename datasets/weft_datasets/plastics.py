@@ -1,10 +1,11 @@
-"""Absorption bands of plastics that lie about where textiles are sorted; as in `absorption`.
+"""Absorption bands of what is no textile and lies about where textiles are sorted; as in `absorption`.
 
-PET and PP plastics, paper, wood and leather are absent: in the near infrared they are polyester,
-polypropylene, cellulose and protein, and as "unknown" they would teach a net to refuse true fibres.
+PET and PP plastics are absent: in the near infrared they are polyester and polypropylene, and as "unknown"
+they would teach a net to refuse true fibres. Leather, paper and wood, protein and cellulose, are here to
+measure by and are not drawn for training.
 """
 
-from weft_datasets.absorption import Material, material
+from weft_datasets.absorption import FIBRE_MATERIALS, Material, material, rows_of
 
 OTHER_MATERIALS: dict[str, Material] = {
     m.name: m
@@ -166,6 +167,55 @@ OTHER_MATERIALS: dict[str, Material] = {
                 (2375, 90, 0.6, "CH"),
             ),
             density=1.10,
+        ),
+        # Collagen: glycine and proline, so less CH3 than wool, more O-H; tannin's aromatic C-H.
+        material(
+            "leather",
+            (
+                (1142, 150, 0.004, "CH"),
+                (1186, 170, 0.026, "CH"),
+                (1212, 170, 0.016, "CH"),
+                (1360, 150, 0.016, "CH"),
+                (1395, 150, 0.012, "CH"),
+                (1440, 230, 0.055, "OH"),
+                (1492, 200, 0.075, "NH"),
+                (1512, 200, 0.060, "NH"),
+                (1560, 220, 0.040, "NH"),
+                (1672, 100, 0.040, "CH"),
+                (1700, 120, 0.075, "CH"),
+                (1735, 120, 0.110, "CH"),
+                (1764, 130, 0.070, "CH"),
+                (1980, 160, 0.15, "NH"),
+                (2050, 120, 0.45, "NH"),
+                (2172, 100, 0.40, "NH"),
+                (2280, 110, 0.50, "CH"),
+                (2350, 110, 0.45, "CH"),
+            ),
+            density=1.35,
+        ),
+        # Cellulose I with lignin (aromatic C-H) and a filler of kaolin, whose O-H is sharp.
+        material(
+            "paper",
+            (
+                *rows_of(FIBRE_MATERIALS["cotton"]),
+                (1142, 130, 0.003, "CH"),
+                (1395, 40, 0.020, "OH"),
+                (1413, 45, 0.030, "OH"),
+                (1672, 100, 0.015, "CH"),
+                (2207, 60, 0.30, "OH"),
+            ),
+            density=1.50,
+        ),
+        material(
+            "wood",
+            (
+                *rows_of(FIBRE_MATERIALS["flax"]),
+                (1142, 130, 0.012, "CH"),
+                (1420, 150, 0.020, "OH"),
+                (1672, 100, 0.060, "CH"),
+                (1725, 110, 0.035, "CH"),
+            ),
+            density=1.45,
         ),
     )
 }

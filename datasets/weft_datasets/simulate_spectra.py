@@ -4,8 +4,10 @@ The same seed gives the same bytes. `absorption` says which bands were set with 
 `instruments` what was measured on real scans; no measured spectrum was copied.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +15,21 @@ import numpy as np
 import pandas as pd
 
 from weft_datasets import strangers, swatches
-from weft_datasets.absorption import Floats, Spread
+from weft_datasets.absorption import FIBRE_MATERIALS, WATER, Floats, rows_of
 from weft_datasets.instruments import PRESETS, Preset, Unit, drawn_unit, grid_of, measured
+from weft_datasets.makes import Spread
 from weft_datasets.manifest import Manifest, make_manifest, write_manifest
+from weft_datasets.plastics import OTHER_MATERIALS
 
 # Frozen: a change to any band, spread, preset or odds needs a new number, and new figures for its models.
-SIMULATOR_VERSION = "1"
+SIMULATOR_VERSION = "2"
 ORIGIN = (
     "simulated; band positions and shapes set by hand after the literature, checked against overlays of real "
     "scans; no measured spectrum was copied"
 )
 FIBRES = tuple(swatches.PURE)
-STRANGERS = 0.18  # share of subjects that are no textile fibre
-UNITS = 24  # instruments in the simulated world; a subject is scanned on one or two of them
+STRANGER_SHARE = 0.22  # share of subjects that are no textile fibre
+UNITS = 96  # instruments in the simulated world; a subject is scanned on one or two of them
 
 
 def write_spectra(
@@ -35,22 +39,32 @@ def write_spectra(
     seed: int,
     scans: tuple[int, int] = (1, 4),
     grid: tuple[float, float, float] | None = None,
+    only: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> Manifest:
     """Simulate garments and things that are none, and write `out/manifest.parquet`.
 
     Args:
         scans: Fewest and most scans of a subject.
         grid: First and last wavelength and step in nm for all scans; None: each instrument's own.
+        only: Strangers of these kinds alone and no garments (`strangers.STRANGERS`, `ASKED_ONLY`).
+        without: Kinds of stranger that are left out, to be kept for a test.
 
     Raises:
-        ValueError: No subjects, a range of scans or a grid that holds nothing, or a grid beyond 350-2550 nm.
+        ValueError: No subjects, a range of scans or a grid that holds nothing, a grid beyond 350-2550 nm, or
+            an unknown kind of stranger.
     """
     if subjects < 1 or not 1 <= scans[0] <= scans[1]:
         raise ValueError(
             f"need at least one subject and scans in order, got {subjects} subjects, scans {scans}"
         )
     asked = None if grid is None else asked_grid(grid)
-    rows = [row for subject in range(subjects) for row in simulate_subject(subject, seed, scans, asked)]
+    odds = strangers.odds_of(only, without)
+    rows = [
+        row
+        for subject in range(subjects)
+        for row in simulate_subject(subject, seed, scans, asked, odds=odds, garments=not only)
+    ]
     frame = pd.DataFrame(rows)
     notes = {
         "source": ORIGIN,
@@ -59,6 +73,8 @@ def write_spectra(
         "simulator_version": SIMULATOR_VERSION,
         "seed": seed,
         "subjects": subjects,
+        "only": list(only),
+        "without": list(without),
     }
     manifest = make_manifest(frame, root=out, name="simulated-spectra", notes=notes)
     return write_manifest(manifest, out / "manifest.parquet")
@@ -74,12 +90,19 @@ def asked_grid(grid: tuple[float, float, float]) -> Floats:
 
 
 def simulate_subject(
-    index: int, seed: int, scans: tuple[int, int], asked: Floats | None
+    index: int,
+    seed: int,
+    scans: tuple[int, int],
+    asked: Floats | None,
+    *,
+    odds: Mapping[str, float] = strangers.STRANGERS,
+    garments: bool = True,
 ) -> Iterator[dict[str, Any]]:
     """All manifest rows of one subject; depends on nothing but the seed and its number."""
     rng = np.random.default_rng([seed, index])
     spread = Spread()
-    stranger = strangers.drawn_stranger(rng, spread=spread) if rng.random() < STRANGERS else None
+    strange = rng.random() < STRANGER_SHARE or not garments
+    stranger = strangers.drawn_stranger(rng, spread=spread, odds=odds) if strange else None
     swatch = swatches.drawn_swatch(rng, spread=spread) if stranger is None else None
     humidity = float(rng.uniform(0.2, 0.85))
     units = [_unit(seed, rng, asked) for _ in range(2)]
@@ -90,7 +113,7 @@ def simulate_subject(
             seen = swatches.reflectance(swatch, rng, spread=spread, humidity=humidity)
         else:
             assert stranger is not None
-            seen = strangers.reflectance(stranger, rng)
+            seen = strangers.reflectance(stranger, rng, spread=spread)
         unit, number = units[int(rng.random() < 0.25)]
         wavelength = grid_of(unit.preset) if asked is None else asked
         yield {
@@ -118,6 +141,22 @@ def _unit(seed: int, rng: np.random.Generator, asked: Floats | None) -> tuple[Un
     return drawn_unit(
         preset, np.random.default_rng([seed, 1 << 40, PRESETS_BY_NAME[preset.name], number])
     ), number
+
+
+def parameters_digest() -> str:
+    """sha256 over every band, spread, odds and preset: what `SIMULATOR_VERSION` names."""
+    solids = [*FIBRE_MATERIALS.values(), *OTHER_MATERIALS.values(), WATER]
+    plain = {
+        "version": SIMULATOR_VERSION,
+        "solids": [[s.name, s.density, s.regain, *rows_of(s)] for s in solids],
+        "spread": asdict(Spread()),
+        "garments": [swatches.PURE, swatches.BLENDS, swatches.FIBRE_UM, swatches.BLACK, swatches.LABEL_ERROR],
+        "odds": [swatches.BLEND_SHARE, swatches.THIRD_FIBRE_SHARE, swatches.FINISHED, STRANGER_SHARE],
+        "strangers": strangers.STRANGERS,
+        "presets": [asdict(preset) for preset in PRESETS],
+        "units": UNITS,
+    }
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 PRESETS_BY_NAME = {preset.name: place for place, preset in enumerate(PRESETS)}

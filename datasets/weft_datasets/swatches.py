@@ -12,11 +12,10 @@ from weft_datasets.absorption import (
     WATER,
     Floats,
     Material,
-    Spread,
     coefficient,
-    drawn,
 )
 from weft_datasets.instruments import INNER_NM
+from weft_datasets.makes import Spread, drawn
 from weft_datasets.plastics import OTHER_MATERIALS
 from weft_datasets.scatter import absorption_per_mass, layer_reflectance, scatter_per_mass, with_surface
 
@@ -24,15 +23,15 @@ Shares = dict[str, float]
 
 # How often a pure fibre is drawn: flatter than the market, of which cotton and polyester are 80 %.
 PURE: Shares = {
-    "cotton": 16.0,
+    "cotton": 18.0,
     "polyester": 16.0,
-    "nylon": 14.0,
-    "wool": 11.0,
+    "nylon": 15.0,
+    "wool": 12.0,
     "acrylic": 12.0,
-    "viscose": 9.0,
+    "viscose": 8.0,
     "acetate": 9.0,
-    "silk": 5.0,
-    "flax": 4.0,
+    "silk": 4.0,
+    "flax": 3.0,
     "polypropylene": 7.0,
     "elastane": 2.0,
 }  # fmt: skip
@@ -59,9 +58,13 @@ BLENDS: tuple[tuple[tuple[str, ...], tuple[float, float], float], ...] = (
     (("nylon", "elastane"), (75, 92), 5),
     (("viscose", "elastane"), (90, 97), 3),
 )
-BLEND_SHARE = 0.38
+BLEND_SHARE = 0.42
 THIRD_FIBRE_SHARE = 0.12  # of blends get a third fibre
 FIBRE_UM = {"cotton": 15.0, "flax": 18.0, "viscose": 13.0, "wool": 21.0, "silk": 12.0, "elastane": 35.0}
+LABEL_ERROR = 0.012  # of a share: labels may be 3 points off (EU 1007/2011) and mostly are not
+FINISHED = 0.15  # of garments carry a coating, print or softener of another polymer
+FINISHES = (OTHER_MATERIALS["pmma"], OTHER_MATERIALS["silicone"], FIBRE_MATERIALS["elastane"])
+BLACK = (15.0, 80.0)  # K in m2/kg of carbon black or heavy pigment in a garment that shows no fibre any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,12 @@ class Swatch:
     water: Floats  # K of bound water in m2/kg of water
     regain: dict[str, float]  # fibre -> moisture at 65 % relative humidity
     scatter: dict[str, Floats]  # fibre -> S in m2/kg
-    colour: Floats  # K of dye and pigment in m2/kg of cloth
+    colour: Floats  # K of dye, pigment and finish in m2/kg of cloth
     weight: float  # kg/m2, one layer
     cover: float  # share of the surface under yarn; below 1 the backing is seen through the holes
-    intimate: bool  # fibres spun into one yarn; otherwise plied or knitted side by side
+    apart: float  # 0: fibres spun into one yarn, light meets them all; 1: yarns side by side, each for itself
+    plated: float  # how far the face's shares lie from the back's; 0: the same on both sides
+    hidden: float  # part of the elastane that lies in the core of its yarns and is hardly lit
     shine: float
 
 
@@ -117,6 +122,12 @@ def drawn_colour(rng: np.random.Generator) -> Floats:
     return colour + rng.exponential(1.0) * np.exp(-(INNER_NM - 340.0) / 90.0)
 
 
+def drawn_finish(rng: np.random.Generator, *, spread: Spread) -> Floats:
+    """K of 1-5 % of a coating, print or softener, in m2/kg of cloth."""
+    rows = FINISHES[int(rng.integers(len(FINISHES)))]
+    return float(rng.uniform(0.01, 0.05)) * _absorption(rows, rng, spread=spread, warming_k=0.0)
+
+
 def _scatter(name: str, rng: np.random.Generator) -> Floats:
     micron = FIBRE_UM.get(name, 16.0) * np.exp(rng.normal(0.0, 0.25))
     scatter = scatter_per_mass(INNER_NM, level=10.0 * 15.0 / micron, slope=rng.uniform(0.0, 0.6))
@@ -133,9 +144,16 @@ def _absorption(rows: Material, rng: np.random.Generator, *, spread: Spread, war
     return absorption_per_mass(solid, density=made.density)
 
 
-def drawn_swatch(rng: np.random.Generator, *, spread: Spread) -> Swatch:
+def drawn_swatch(rng: np.random.Generator, *, spread: Spread, black: bool = False) -> Swatch:
+    """A garment; `black` ones hold so much pigment that next to nothing of their fibres is to be seen."""
     shares = drawn_shares(rng)
     warming = float(rng.normal(2.0, 6.0))
+    colour = drawn_colour(rng)
+    if black:
+        colour = colour + rng.uniform(*BLACK) * (INNER_NM / 1300.0) ** -rng.uniform(0.0, 0.8)
+    if rng.random() < FINISHED:
+        colour = colour + drawn_finish(rng, spread=spread)
+    plated = float(rng.uniform(0.2, 1.0)) if len(shares) > 1 and rng.random() < 0.12 else 0.0
     return Swatch(
         shares=shares,
         absorption={
@@ -144,10 +162,12 @@ def drawn_swatch(rng: np.random.Generator, *, spread: Spread) -> Swatch:
         water=_absorption(WATER, rng, spread=spread, warming_k=warming),
         regain={n: FIBRE_MATERIALS[n].regain for n in shares},
         scatter={n: _scatter(n, rng) for n in shares},
-        colour=drawn_colour(rng),
+        colour=colour,
         weight=float(np.clip(np.exp(rng.normal(np.log(0.16), 0.6)), 0.02, 0.6)),
         cover=float(rng.uniform(0.15, 0.95)) if rng.random() < 0.25 else 1.0,
-        intimate=bool(rng.random() < 0.6),
+        apart=float(rng.uniform(0.0, 0.25) if rng.random() < 0.6 else rng.uniform(0.0, 1.0)),
+        plated=plated,
+        hidden=float(rng.uniform(0.0, 0.6)),
         shine=float(rng.uniform(0.002, 0.03)),
     )
 
@@ -168,26 +188,69 @@ def drawn_backing(rng: np.random.Generator, *, spread: Spread) -> Floats:
 
 def reflectance(swatch: Swatch, rng: np.random.Generator, *, spread: Spread, humidity: float) -> Floats:
     """One scan's true reflectance over `INNER_NM`, shape (L,); `humidity` is relative, 0..1."""
-    spot = np.array(list(swatch.shares.values()))
-    if len(spot) > 1:  # a spot of 5-20 mm2 is not the whole garment
-        spot = rng.dirichlet(spot * (400.0 if swatch.intimate else 120.0))
+    spot = _seen_shares(swatch, rng)
     backing = drawn_backing(rng, spread=spread)
     # As often as not a cloth is folded until nothing shines through.
     layers = float(rng.choice([1, 2, 4, 8], p=[0.35, 0.25, 0.3, 0.1]))
     weight = swatch.weight * layers
-    parts: list[tuple[float, Floats, Floats]] = []
-    for share, name in zip(spot, swatch.shares, strict=True):
+    absorption: list[Floats] = []
+    for name in swatch.shares:
         # Sorption isotherm, near linear from 20 to 80 % humidity.
         moisture = swatch.regain[name] * (0.25 + 1.15 * humidity)
-        parts.append((float(share), swatch.absorption[name] + moisture * swatch.water, swatch.scatter[name]))
-    if swatch.intimate:
-        absorption = sum(share * k for share, k, _ in parts) + swatch.colour
-        scatter = sum(share * s for share, _, s in parts)
-        inner = layer_reflectance(absorption, scatter, weight=weight, backing=backing)
+        absorption.append(swatch.absorption[name] + moisture * swatch.water + swatch.colour)
+    scatter = list(swatch.scatter.values())
+    if swatch.plated:
+        # Half of the layer, the face, is richer in one fibre; which side is up is chance.
+        lean = 0.5 * swatch.plated * min(spot[0], 1.0 - spot[0]) * rng.choice([-1.0, 1.0])
+        face = _moved(spot, lean)
+        back = _mixed(_moved(spot, -lean), absorption, scatter, swatch.apart, 0.5 * weight, backing)
+        inner = _mixed(face, absorption, scatter, swatch.apart, 0.5 * weight, back)
     else:
-        inner = np.zeros_like(INNER_NM)
-        for share, k, s in parts:
-            inner += share * layer_reflectance(k + swatch.colour, s, weight=weight, backing=backing)
+        inner = _mixed(spot, absorption, scatter, swatch.apart, weight, backing)
     cover = 1.0 - (1.0 - swatch.cover) ** layers
     inner = cover * inner + (1.0 - cover) * backing
     return with_surface(inner, shine=swatch.shine * float(np.exp(rng.normal(0.0, 0.3))))
+
+
+def _seen_shares(swatch: Swatch, rng: np.random.Generator) -> Floats:
+    """What the light meets, (fibres,): the label's shares, with its error and the spot's, less the hidden."""
+    spot = np.array(list(swatch.shares.values()))
+    if len(spot) == 1:
+        return spot
+    spot = np.clip(spot + rng.normal(0.0, LABEL_ERROR, len(spot)), 0.005, 1.0)
+    # A spot of 5-20 mm2 is not the whole garment, the less so the larger its pattern.
+    spot = rng.dirichlet(spot / spot.sum() * (400.0 - 280.0 * swatch.apart))
+    hidden = np.array([swatch.hidden if name == "elastane" else 0.0 for name in swatch.shares])
+    spot = spot * (1.0 - hidden)
+    return spot / spot.sum()
+
+
+def _moved(shares: Floats, by: float) -> Floats:
+    """The first fibre's share raised by `by`, the others' lowered in proportion."""
+    first = shares[0] + by
+    return np.append(first, shares[1:] * (1.0 - first) / (1.0 - shares[0]))
+
+
+def _mixed(
+    shares: Floats,
+    absorption: list[Floats],
+    scatter: list[Floats],
+    apart: float,
+    weight: float,
+    backing: Floats,
+) -> Floats:
+    """Reflectance of a layer of several fibres: between one mixed yarn and yarns that each reflect alone.
+
+    Light runs some millimetres sideways in cloth, further than a yarn is thick, so that even side by side
+    most of it meets several: hence the share `apart`.
+    """
+    shares = np.asarray(shares)
+    together = layer_reflectance(
+        shares @ np.array(absorption), shares @ np.array(scatter), weight=weight, backing=backing
+    )
+    if apart == 0.0 or len(shares) == 1:
+        return together
+    alone = np.zeros_like(INNER_NM)
+    for share, k, s in zip(shares, absorption, scatter, strict=True):
+        alone += share * layer_reflectance(k, s, weight=weight, backing=backing)
+    return (1.0 - apart) * together + apart * alone

@@ -5,13 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft_datasets.absorption import FIBRE_MATERIALS, Spread, coefficient, drawn
+from weft_datasets.absorption import FIBRE_MATERIALS, coefficient
 from weft_datasets.instruments import FLOOR, INNER_NM, PRESETS, blurred, drawn_unit, grid_of, measured
+from weft_datasets.makes import Spread, drawn
 from weft_datasets.manifest import Manifest, read_manifest
 from weft_datasets.plastics import OTHER_MATERIALS
 from weft_datasets.scatter import layer_reflectance
-from weft_datasets.simulate_spectra import FIBRES, SIMULATOR_VERSION, write_spectra
+from weft_datasets.simulate_spectra import (
+    FIBRES,
+    SIMULATOR_VERSION,
+    parameters_digest,
+    write_spectra,
+)
 from weft_datasets.spectra_sheet import write_sheet
+
+FROZEN_ABSORBANCE = [
+    [0.20878, 0.21133, 0.23953, 0.22076],
+    [0.07451, 0.00249, 0.03412, 0.035],
+]  # at 1000, 1200, 1400 and 1600 nm
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +125,7 @@ def test_every_band_lies_in_the_near_infrared_and_absorbs() -> None:
 
 
 def test_a_make_without_spread_at_20_degrees_is_the_table_itself() -> None:
-    none = Spread(shift_cm1=0.0, width=0.0, strength=0.0, scale=0.0)
+    none = Spread(shift_cm1=0.0, width=0.0, strength=0.0, scale=0.0, pedestal=0.0)
     made = drawn(FIBRE_MATERIALS["silk"], np.random.default_rng(0), spread=none)
 
     np.testing.assert_array_equal(made.centre_cm1, FIBRE_MATERIALS["silk"].centre_cm1)
@@ -192,3 +203,18 @@ def test_measured_spectra_are_never_drawn_on_the_contact_sheet(manifest: Manifes
 
     with pytest.raises(ValueError, match="simulated spectra only"):
         write_sheet(real, tmp_path / "sheet.png")
+
+
+def test_the_simulator_is_frozen_a_changed_parameter_needs_a_new_version() -> None:
+    """A model is judged as trained on this world: change it, and raise the version and measure again."""
+    assert SIMULATOR_VERSION == "2"
+    assert parameters_digest() == "b975cf5a81df0262e95a487e39717b2415613fb5433367b6de481919bb22a2e9"
+
+
+def test_the_frozen_simulator_gives_the_spectra_it_gave(tmp_path: Path) -> None:
+    frame = write_spectra(tmp_path, subjects=2, seed=5, scans=(1, 1), grid=(1000.0, 1600.0, 50.0)).frame
+
+    assert frame["klass"].tolist() == ["wool", "viscose"]
+    np.testing.assert_allclose(
+        [values[::4] for values in frame["absorbance"]], FROZEN_ABSORBANCE, rtol=0, atol=1e-4
+    )
