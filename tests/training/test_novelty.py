@@ -21,7 +21,7 @@ def fitted(absorbance: np.ndarray, *, components: int = 4) -> Novelty:
     novelty = Novelty(points=len(NM), components=components, grid_points=len(NM), step_nm=5.0)
     ratio = novelty.noise_to_signal(torch.from_numpy(absorbance).float()).numpy()
     subjects = np.array([f"s{row // 4}" for row in range(len(absorbance))])
-    known = find_known(absorbance - 0.4, ratio, subjects, components=components)
+    known = find_known(absorbance - 0.4, ratio, subjects, components=components, clean=len(ratio))
     novelty.keep(known, margin=1.3, noise_margin=4.0)
     return novelty
 
@@ -65,7 +65,7 @@ def test_the_usual_distance_is_that_of_subjects_left_out() -> None:
     absorbance = fabrics(24, noise=0.01) - 0.4
     subjects = np.array([f"s{row // 3}" for row in range(24)])
 
-    known = find_known(absorbance, np.zeros(24), subjects, components=5)
+    known = find_known(absorbance, np.zeros(24), subjects, components=5, clean=24)
 
     own = np.sqrt(np.square(absorbance - absorbance @ known.plane @ known.plane.T).mean(1) / known.level)
     assert isinstance(known, Known)

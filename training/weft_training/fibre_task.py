@@ -70,7 +70,13 @@ class FibreTask:
             inputs = tail.standardise(absorbance[known]).double().numpy()
             ratio = tail.novelty.noise_to_signal(absorbance[known]).double().numpy()
         subjects = np.tile(self.captures.subjects[rows], len(absorbance) // len(rows))[known.numpy()]
-        found = find_known(inputs, ratio, subjects, components=tail.novelty.plane.shape[1])
+        found = find_known(
+            inputs,
+            ratio,
+            subjects,
+            components=tail.novelty.plane.shape[1],
+            clean=int(known[: len(rows)].sum()),
+        )
         tail.novelty.keep(found, margin=settings.margin, noise_margin=settings.noise_margin)
 
     def trained(self, net: FibreNet) -> nn.Module:

@@ -86,7 +86,9 @@ class Novelty(nn.Module):
         self.most_noise.fill_(known.usual_noise * noise_margin)
 
 
-def find_known(inputs: Floats, ratio: Floats, subjects: NDArray[np.str_], *, components: int) -> Known:
+def find_known(
+    inputs: Floats, ratio: Floats, subjects: NDArray[np.str_], *, components: int, clean: int
+) -> Known:
     """The plane of known spectra, and what scans of unseen subjects keep to.
 
     Distances are measured on subjects that were left out of the plane: one's own scans always lie closer.
@@ -95,6 +97,8 @@ def find_known(inputs: Floats, ratio: Floats, subjects: NDArray[np.str_], *, com
         inputs: (rows, P), standardised.
         ratio: (rows,) noise to signal, of `Novelty.noise_to_signal`.
         subjects: (rows,).
+        clean: So many of the first rows are scans as they were recorded; noise that was added to the others
+            is none to be expected.
     """
     squares, ratios = [], []
     count = min(_FOLDS, len(set(subjects.tolist())))
@@ -112,7 +116,7 @@ def find_known(inputs: Floats, ratio: Floats, subjects: NDArray[np.str_], *, com
         level=level,
         per_noise=per_noise,
         usual=float(np.quantile(left, _USUAL)),
-        usual_noise=float(np.quantile(ratio, _USUAL)),
+        usual_noise=float(np.quantile(ratio[:clean], _USUAL)),
     )
 
 
