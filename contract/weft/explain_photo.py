@@ -58,6 +58,7 @@ def explain_photo(
     """
     if not 0 <= photo < len(subject.photos):
         raise WrongPhotosError(f"there is no photo {photo + 1}; this subject has {len(subject.photos)}")
+    subject = _as_weighed(weigher, subject)
     shown = subject.photos[photo]
     if shown.pixels is None or not shown.finding.usable:
         raise WrongPhotosError(
@@ -114,6 +115,13 @@ def paint_over(pixels: Pixels, box: tuple[float, float, float, float]) -> Pixels
     mixed = inside + weight * (np.median(around, axis=0).astype(np.float32) - inside)
     painted[top:bottom, left:right] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     return painted
+
+
+def _as_weighed(weigher: Weigher, subject: Subject) -> Subject:
+    """The subject with what the model itself says of its photos: it may give one no say."""
+    (estimate,) = weigher.weigh_many([subject])
+    pairs = zip(subject.photos, estimate.photos, strict=True)
+    return replace(subject, photos=[replace(photo, finding=finding) for photo, finding in pairs])
 
 
 def _weighed(weigher: Weigher, subject: Subject, photo: int, versions: Sequence[Pixels]) -> list[float]:

@@ -9,7 +9,18 @@ from weft import __version__
 from weft.bundle import Bundle
 from weft.identifier import Identifier
 from weft.weigher import Weigher
-from weft_serving import bundles, compositions, docs_page, estimates, health, metrics, pages, problems, stream
+from weft_serving import (
+    bundles,
+    compositions,
+    docs_page,
+    estimates,
+    explanations,
+    health,
+    metrics,
+    pages,
+    problems,
+    stream,
+)
 from weft_serving.guard import BodyGuard
 from weft_serving.kept import check_folder
 from weft_serving.metrics import Metrics, Observe
@@ -61,7 +72,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
     )
     app.state.service = service
     _watch(service)
-    for part in (estimates, compositions, stream, bundles, health, metrics):
+    for part in (estimates, compositions, explanations, stream, bundles, health, metrics):
         app.include_router(part.router)
     pages.install(app)
     docs_page.install(app)

@@ -177,7 +177,7 @@ async def create_composition(request: Request, service: TheService) -> Compositi
 def read_composition(composition_id: str, service: TheService) -> CompositionAnswer:
     """A composition as it was answered."""
     with service.store.reading() as session:
-        return _answer(_find(session, composition_id))
+        return _answer(find_composition(session, composition_id))
 
 
 @router.get(
@@ -188,7 +188,7 @@ def read_composition(composition_id: str, service: TheService) -> CompositionAns
 def read_map(composition_id: str, service: TheService) -> Response:
     """Where which fibre lies in a cube, as PNG; the answer's `map.legend` names the colours."""
     with service.store.reading() as session:
-        png = _find(session, composition_id, options=[undefer(CompositionRow.map_png)]).map_png
+        png = find_composition(session, composition_id, options=[undefer(CompositionRow.map_png)]).map_png
     if png is None:
         raise NotFoundError("this composition has no map; only a cube's has one")
     return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
@@ -198,7 +198,7 @@ def read_map(composition_id: str, service: TheService) -> Response:
 def read_stored_spectrum(composition_id: str, service: TheService) -> SpectrumAnswer:
     """The spectrum behind a composition, for drawing: a scan file is read here, not by the client."""
     with service.store.reading() as session:
-        row = _find(session, composition_id)
+        row = find_composition(session, composition_id)
     return SpectrumAnswer(
         wavelength_nm=np.round(np.frombuffer(row.wavelength_nm, "<f4").astype(float), 3).tolist(),
         absorbance=np.round(np.frombuffer(row.absorbance, "<f4").astype(float), 6).tolist(),
@@ -320,7 +320,9 @@ def _answer(row: CompositionRow) -> CompositionAnswer:
     )
 
 
-def _find(session: Session, composition_id: str, *, options: Sequence[ORMOption] = ()) -> CompositionRow:
+def find_composition(
+    session: Session, composition_id: str, *, options: Sequence[ORMOption] = ()
+) -> CompositionRow:
     row = session.get(CompositionRow, composition_id, options=options) if is_id(composition_id) else None
     if row is None:
         raise NotFoundError(

@@ -292,7 +292,7 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
 
 
 def photos_of(service: Service, row: EstimateRow, hint: MarkHint | None) -> Sequence[Prepared]:
-    """The photos of an estimate, as they were prepared or from the operator's folder; else PhotosGoneError."""
+    """The photos of an estimate, remembered or from the operator's folder; else PhotosGoneError."""
     recent = service.recent.get(row.id)
     if recent is not None:
         return recent

@@ -1,5 +1,6 @@
 // The tab that turns a near-infrared scan into fibre shares.
 import { ask, busy, element, origin, Problem } from "./ask.js";
+import { drawInfluence, whyButton } from "./explain.js";
 
 const form = document.getElementById("identify-form");
 const go = document.getElementById("identify-go");
@@ -46,7 +47,9 @@ async function identify() {
   for (const field of ["white", "dark"]) if (form.elements[field].files[0]) body.append(field, form.elements[field].files[0]);
   const answer = await ask("/v1/compositions", { method: "POST", body });
   drawComposition(answer);
-  drawSpectrum(result.querySelector(".plot"), await ask(`/v1/compositions/${answer.id}/spectrum`));
+  const plot = result.querySelector(".plot");
+  drawSpectrum(plot, await ask(`/v1/compositions/${answer.id}/spectrum`));
+  plot.after(whyButton("What this was read from", `/v1/compositions/${answer.id}/explanation`, (explained) => drawInfluence(plot, explained)));
 }
 
 const percent = (share) => `${Math.round(share * 100)}`;

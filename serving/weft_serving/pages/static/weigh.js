@@ -1,5 +1,6 @@
 // The tab that turns photos into kilograms.
 import { ask, busy, drawing, element, origin } from "./ask.js";
+import { drawParts, whyButton } from "./explain.js";
 
 const MOST_PHOTOS = 9;
 // The words and sentences of weft.quality.WHAT_TO_DO; a test holds them together.
@@ -97,7 +98,7 @@ function drawEstimate(answer) {
     }
   }
   parts.push(origin(answer.bundle), ...(answer.warnings ?? []).map((text) => element("p", { class: "note" }, text)),
-    element("ul", { class: "shots" }, ...answer.photos.map((found, index) => shot(chosen[index], found, index))));
+    element("ul", { class: "shots" }, ...answer.photos.map((found, index) => shot(chosen[index], found, index, answer.id))));
   if (answer.grams !== null) parts.push(weighing(answer));
   result.replaceChildren(...parts);
   result.hidden = false;
@@ -125,7 +126,7 @@ function niceAbove(value) {
   return power * [1, 2, 4, 8, 10].find((step) => step * power >= value);
 }
 
-function shot(file, found, index) {
+function shot(file, found, index, id) {
   const frame = element("div", { class: "shot-frame" });
   if (file) {
     const image = picture(file, `photo ${index + 1}`);
@@ -138,7 +139,10 @@ function shot(file, found, index) {
   const mark = found.mark
     ? element("p", { class: "muted" }, `${MARKS[found.mark.kind]} found: ${found.mark.mm_per_pixel.toPrecision(3)} mm a pixel, ${Math.round(found.mark.confidence * 100)} % sure${tilt(found.mark)}`)
     : form.elements.mark.value && found.usable ? element("p", { class: "muted" }, "No scale mark found in this photo.") : null;
-  return element("li", { class: found.usable ? "" : "unusable" }, frame, ...said, mark);
+  const why = file && found.usable
+    ? whyButton("What carried this", `/v1/estimates/${id}/explanation?photo=${index + 1}`, (explained) => drawParts(frame, explained))
+    : null;
+  return element("li", { class: found.usable ? "" : "unusable" }, frame, ...said, mark, why);
 }
 
 function tilt(mark) {
