@@ -17,6 +17,7 @@ from weft.identifier import Composition
 from weft.limits import SCAN_FILE_BYTES
 from weft.scans import read_scan
 from weft.spectra import Cube, Quantity, Scan, make_scan
+from weft_serving.declarations import DeclarationsAnswer, answer_declarations
 from weft_serving.estimates import Answered
 from weft_serving.maps import draw_map, legend
 from weft_serving.problems import (
@@ -83,6 +84,7 @@ class CompositionAnswer(FibreAnswer):
     id: str
     bundle: BundleName
     map: MapAnswer | None = Field(description="Cubes only: where which fibre lies")
+    declaration: DeclarationsAnswer = Field(description="As a label, or what stands against one")
 
 
 class SpectrumAnswer(Answered):
@@ -303,9 +305,12 @@ def _answer(row: CompositionRow) -> CompositionAnswer:
         if row.map_legend is not None
         else None
     )
+    shares = [ShareAnswer.model_validate(share) for share in row.shares]
+    declared = answer_declarations(shares, warnings=row.warnings, trained_on=row.bundle_trained_on)
     return CompositionAnswer.model_validate(
         {
             "id": row.id,
+            "declaration": declared,
             "shares": row.shares,
             "unknown": row.unknown,
             "warnings": row.warnings,

@@ -12,6 +12,9 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from weft_serving.compositions import ShareAnswer
+from weft_serving.declarations import answer_declarations
+
 MakeScan = Callable[..., dict[str, Any]]
 
 
@@ -46,6 +49,33 @@ def test_a_spectrum_comes_back_as_shares_that_sum_to_one(client: TestClient, sca
     assert (best["fibre"], best["code"]) == ("wool", "WO")
     assert all(share["low"] <= share["share"] <= share["high"] for share in answer["shares"])
     assert client.get(f"/v1/compositions/{answer['id']}").json() == answer
+
+
+def test_an_answer_says_what_a_label_would_say_and_what_stands_against_it(
+    client: TestClient, scan: MakeScan
+) -> None:
+    declared = client.post("/v1/compositions", json=scan()).json()["declaration"]
+
+    assert declared["eu"]["label"] is None
+    assert set(declared["eu"]["draft"]) == {"en", "de", "fr"}
+    assert " % laine" in declared["eu"]["draft"]["fr"]
+    assert "羊毛" in declared["cn"]["draft"]["zh"]
+    assert any("trained on simulated scans" in reason for reason in declared["eu"]["reasons"])
+    assert declared["cn"]["under"] == "GB/T 29862-2013"
+
+
+def test_a_label_that_holds_is_given_in_every_language_of_its_standard() -> None:
+    shares = [
+        ShareAnswer(fibre="cotton", code="CO", share=0.6, low=0.59, high=0.61),
+        ShareAnswer(fibre="polyester", code="PES", share=0.4, low=0.39, high=0.41),
+    ]
+
+    found = answer_declarations(shares, warnings=[], trained_on="real")
+
+    assert found.eu.label is not None
+    assert found.eu.label["de"] == "60 % Baumwolle, 40 % Polyester"
+    assert (found.eu.draft, found.eu.reasons) == (None, [])
+    assert found.cn.label == {"zh": "棉 60% 聚酯纤维(涤纶) 40%"}
 
 
 def test_order_and_axis_do_not_matter(client: TestClient, scan: MakeScan) -> None:

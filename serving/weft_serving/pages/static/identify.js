@@ -62,6 +62,7 @@ function drawComposition(answer) {
     origin(answer.bundle),
     ...answer.warnings.map((text) => element("p", { class: "note" }, text)),
     element("div", {}, ...shares.map(bar)),
+    drawLabel(answer.declaration),
     element("p", { class: "muted" }, `chance that it is none of these: ${percent(answer.unknown)} %`,
       shares.some((each) => each.low === null) ? " · too few calibration subjects for honest margins" : ""),
     ...(answer.map ? [drawMap(answer.map)] : []),
@@ -78,6 +79,21 @@ function bar({ fibre, code, share, low, high }) {
     element("span", {}, `${fibre} `, element("span", { class: "muted" }, code)),
     element("span", { class: "bar" }, element("i", { style: `width:${share * 100}%` }), margin),
     element("span", { class: "value" }, `${percent(share)} %`, low === null ? "" : element("span", { class: "muted" }, ` ${percent(low)}–${percent(high)}`)));
+}
+
+// A label in words that a sorter can copy, or what stands against it.
+const languages = { en: "English", de: "German", fr: "French", zh: "Chinese" };
+
+function drawLabel({ eu, cn }) {
+  const lines = (label) => element("dl", {}, ...Object.entries(label).flatMap(([language, text]) =>
+    [element("dt", { class: "muted" }, languages[language]), element("dd", { lang: language }, text)]));
+  const part = ({ under, label, draft, reasons }) => label
+    ? [element("p", {}, element("strong", {}, `Label under ${under}`)), lines(label)]
+    : [element("p", {}, element("strong", {}, `Cannot be declared under ${under}`), ", because"),
+      element("ul", {}, ...reasons.map((text) => element("li", {}, text))),
+      element("p", { class: "muted" }, "Draft, not to be used:"), lines(draft)];
+  const summary = eu.label ? `Label: ${eu.label.en}` : cn.label ? `Label (China): ${cn.label.zh}` : "Label: cannot be declared";
+  return element("details", { class: "declaration" }, element("summary", {}, summary), ...part(eu), ...part(cn));
 }
 
 function drawMap({ href, legend }) {
