@@ -13,6 +13,7 @@ from weft_training.coverage import (
     judge_thirds,
     nested_intervals,
 )
+from weft_training.coverage_plots import by_group, verdicts_by_group
 
 Maker = Callable[..., pd.DataFrame]
 
@@ -102,3 +103,15 @@ def test_the_figures_name_mode_third_and_group(made_weights: Maker) -> None:
     for name in ("one.coverage", "all.coverage.top_third", "group.marked.3-4.coverage"):
         assert figures[name + "_band_low"] < figures[name] < figures[name + "_band_high"] + 0.06
         assert figures[name.replace("coverage", "width_ratio")] > 1
+
+
+def test_the_groups_are_drawn_with_their_bands(made_weights: Maker) -> None:
+    nested = nested_intervals(made_weights(60, photos=6, few=True), 0.9)
+    assert nested is not None
+
+    verdicts = verdicts_by_group(nested, 0.9)
+    figure = by_group(nested, 0.9)
+
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(verdicts)
+    assert list(verdicts)[:2] == ["one photo, no mark", "2 photos, no mark"]
+    assert {"5 and more photos, mark", "all photos, heaviest third"} <= set(verdicts)

@@ -97,6 +97,13 @@ def judge_cells(intervals: pd.DataFrame, coverage: float) -> dict[str, CoverageV
     return found
 
 
+def words_of_cell(name: str) -> str:
+    """`marked.3-4` -> `3-4 photos, mark`."""
+    mark, photos = name.split(".")
+    seen = "one photo" if photos == "1" else f"{photos.replace('-up', ' and more')} photos"
+    return f"{seen}, {'mark' if mark == 'marked' else 'no mark'}"
+
+
 def interval_figures(intervals: pd.DataFrame, coverage: float) -> dict[str, float]:
     """`one.coverage`, `one.coverage.low_third`, `group.marked.3-4.coverage`, ... with their widths.
 

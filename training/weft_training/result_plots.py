@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from weft_training.coverage_plots import by_group
 from weft_training.leaderboard_lines import Line, Measured, Result
 from weft_training.metrics import mean_of, with_interval
 from weft_training.plots import BLUE, GREY, INK, ORANGE, canvas, figures_of, png
@@ -30,6 +31,8 @@ def draw(line: Line, result: Result, measured: Measured) -> dict[str, bytes]:
         curve = curve_of(predictions)
         if curve.shape[1] > 1:
             found["photos"] = png(by_photos(curve), simulated=line.simulated)
+    if "intervals" in line.tables and "low_grams" in predictions:
+        found["groups"] = png(by_group(predictions, COVERAGE), simulated=line.simulated)
     return found | measured.pictures
 
 
