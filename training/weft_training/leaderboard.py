@@ -182,7 +182,7 @@ class Board:
             captures.subjects if group is None else group_names(captures, group),
             lambda: rivals_photos.frozen_features(
                 manifest,
-                weights=self.data / rivals_photos.WEIGHTS,
+                rivals_photos.imagenet_mobilenet(self.data),
                 cache=recipe.compute.cache,
                 fingerprint=whole.fingerprint,
             ),

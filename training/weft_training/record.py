@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from weft_training.beside import beside_ridge
 from weft_training.data import Captures, load_captures
 from weft_training.plots import figures_of
 from weft_training.report import write_report
@@ -57,13 +58,17 @@ def report_run(run: Run, captures: Captures) -> dict[str, bytes]:
     worst = worst_cases(predictions, recipe.task, captures.manifest, simulated=simulated)
     if worst is not None:
         pictures["worst-cases"] = worst
+    beside = beside_ridge(run, captures)
+    told = [(name.replace("_", " "), str(value)) for name, value in facts.items()]
+    if beside is not None:
+        told.append(("beside a simple model", beside.sentence))
     write_report(
         run.folder / "report",
         title=f"{recipe.name}: predictions of subjects left out",
         task=recipe.task,
         metrics=run.metrics(),
         pictures=pictures,
-        facts=[(name.replace("_", " "), str(value)) for name, value in facts.items()],
+        facts=told,
         simulated=simulated,
     )
     return pictures

@@ -5,7 +5,8 @@ photos of a subject it says the median of its answers.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,12 +20,14 @@ from weft.photos import decode_photo
 from weft_datasets.manifest import Manifest
 from weft_training import closed_form
 from weft_training.data import TRAIN
+from weft_training.recipe import WeightModel
 
 Floats = NDArray[np.float64]
 
 WEIGHTS: Final = "weights/mobilenetv2_100.tf2_ptq_dequant_in1k1001.safetensors"
-_SIDE_PX: Final = 224
 _DECODE_PX: Final = 320
+_IMAGENET_MEAN: Final = np.array([123.675, 116.28, 103.53])
+_IMAGENET_STD: Final = np.array([58.395, 57.12, 57.375])
 _BATCH: Final = 16
 
 
@@ -48,6 +51,17 @@ class Photos:
             return
         for number in range(int(self.fold.max()) + 1):
             yield self.fold != number, self.fold == number
+
+
+def imagenet_mobilenet(data: Path) -> WeightModel:
+    """The backbone of the simple models in the table of results, from the folder of measured data."""
+    return WeightModel(
+        backbone="mobilenetv2_100",
+        pretrained=str(data / WEIGHTS),
+        pretrained_classes=1001,
+        pad_type="same",
+        scaling="unit",
+    )
 
 
 def predict(name: str, photos: Photos) -> pd.DataFrame:
@@ -110,46 +124,58 @@ def volume_and_wrap(photos: Photos, train: NDArray[np.bool_], ask: NDArray[np.bo
     return solved.predict(inputs[ask])
 
 
-def frozen_features(manifest: Manifest, *, weights: Path, cache: Path, fingerprint: str) -> Floats:
-    """(rows, D) of ImageNet's MobileNetV2 as it comes, each photo squeezed to a square; kept in `cache`.
+def frozen_features(manifest: Manifest, model: WeightModel, *, cache: Path, fingerprint: str) -> Floats:
+    """(rows, D) of the model's backbone as it comes, each photo squeezed to a square; kept in `cache`.
 
     Args:
+        model: Its backbone, weights and scaling of pixels are used, nothing else.
         fingerprint: Of the manifest; the same photos in the same order have the same features.
     """
-    captures = manifest.frame["capture"].to_numpy(str)
-    wanted = hashlib.sha256("\n".join([fingerprint, *captures]).encode() + weights.read_bytes()).hexdigest()
-    kept = cache / f"rivals-{wanted[:16]}.npy"
-    if kept.is_file():
-        return np.load(kept)
+    wanted = hashlib.sha256(fingerprint.encode())
+    wanted.update("\n".join(manifest.frame["capture"]).encode())
+    used = {"backbone", "pretrained_classes", "pad_type", "scaling", "input_px", "bands"}
+    wanted.update(model.model_dump_json(include=used).encode())
+    weights = Path(str(model.pretrained))
+    wanted.update(weights.read_bytes() if weights.is_file() else str(model.pretrained).encode())
+    kept = cache / f"rivals-{wanted.hexdigest()[:16]}.npy"
+    if not kept.is_file():
+        found = _seen(model, [manifest.file(path) for path in manifest.frame["path"]])
+        cache.mkdir(parents=True, exist_ok=True)
+        beside = kept.with_suffix(f".{os.getpid()}.npy")
+        np.save(beside, found)
+        beside.replace(kept)
+    return np.load(kept).astype(np.float64)
+
+
+def _seen(model: WeightModel, files: Sequence[Path]) -> NDArray[np.float32]:
+    """(photos, D)."""
     import torch
     from tqdm import tqdm
 
     from weft_training.backbones import build_backbone
 
     net = build_backbone(
-        "mobilenetv2_100",
-        pretrained=str(weights),
-        pretrained_classes=1001,
-        pad_type="same",
-        bands=("red", "green", "blue"),
+        model.backbone,
+        pretrained=model.pretrained,
+        pretrained_classes=model.pretrained_classes,
+        pad_type=model.pad_type,
+        bands=model.bands,
     ).eval()
-    files = [manifest.file(path) for path in manifest.frame["path"]]
+    middle, spread = (127.5, 127.5) if model.scaling == "unit" else (_IMAGENET_MEAN, _IMAGENET_STD)
     parts: list[NDArray[np.float32]] = []
     with torch.inference_mode():
-        for start in tqdm(range(0, len(files), _BATCH), desc="frozen features", unit="batch", disable=None):
-            squares = np.stack([_square(file) for file in files[start : start + _BATCH]])  # (B, S, S, 3)
-            parts.append(net(torch.from_numpy(squares / 127.5 - 1).permute(0, 3, 1, 2)).numpy())
-    found = np.concatenate(parts).astype(np.float64)
-    cache.mkdir(parents=True, exist_ok=True)
-    np.save(kept, found)
-    return found
+        for start in tqdm(range(0, len(files), _BATCH), desc="simple model", unit="batch", disable=None):
+            squares = np.stack([_square(file, model.input_px) for file in files[start : start + _BATCH]])
+            scaled = ((squares - middle) / spread).astype(np.float32)  # (B, S, S, 3)
+            parts.append(net(torch.from_numpy(scaled).permute(0, 3, 1, 2)).numpy())
+    return np.concatenate(parts)
 
 
-def _square(file: Path) -> NDArray[np.float32]:
+def _square(file: Path, side_px: int) -> NDArray[np.float32]:
     from PIL import Image
 
     pixels = decode_photo(file.read_bytes(), longest_px=_DECODE_PX).pixels
-    small = Image.fromarray(pixels).resize((_SIDE_PX, _SIDE_PX), Image.Resampling.BILINEAR)
+    small = Image.fromarray(pixels).resize((side_px, side_px), Image.Resampling.BILINEAR)
     return np.asarray(small, np.float32)
 
 

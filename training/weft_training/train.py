@@ -1,5 +1,6 @@
 """The whole of `weft train`: a run is made or taken up, fitted, exported, and recorded in MLflow."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def train_run(recipe: Recipe, *, runs: Path, resume: str | None, last: str) -> s
     run.write_json("recorded.json", {} if version is None else asdict(version))
     registered = "" if version is None else f", registered as {version.name} {version.version}"
     page = run.folder / "report" / "report.html"
-    return f"{report.path}: {_headline(run.metrics())}{registered}\nreport: {page}"
+    return f"{report.path}: {_headline(run.metrics())}{registered}{_beside(run)}\nreport: {page}"
 
 
 def _take_up(recipe: Recipe, runs: Path, resume: str | None, last: str) -> Run:
@@ -44,6 +45,11 @@ def _take_up(recipe: Recipe, runs: Path, resume: str | None, last: str) -> Run:
         raise RunError(f"{run.folder}: finished, nothing is left to resume; leave --resume out to train anew")
     check_same_recipe(run, recipe)
     return run
+
+
+def _beside(run: Run) -> str:
+    path = run.folder / "beside.json"
+    return f"\n{json.loads(path.read_text())['sentence']}" if path.is_file() else ""
 
 
 def _headline(metrics: dict[str, float]) -> str:
