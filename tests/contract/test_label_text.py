@@ -7,6 +7,7 @@ import pytest
 
 from weft.declaration import LANGUAGES, declare
 from weft.errors import FibreError
+from weft.fibres import FIBRES
 from weft.identifier import FibreShare
 from weft.label_text import OTHER_FIBRES, read_label
 
@@ -78,3 +79,17 @@ def test_compositions_of_a_shop_come_back_from_a_declaration_as_they_were_read()
 
     assert len(one_part) > 600
     assert read / len(one_part) > 0.97
+
+
+def test_the_table_of_names_in_the_documentation_is_the_list_that_labels_are_written_with() -> None:
+    page = (Path(__file__).parents[2] / "docs/declarations.md").read_text(encoding="utf-8")
+    for item in FIBRES:
+        words = [
+            declare([FibreShare(item.name, "", 1.0, 1.0, 1.0)], standard=standard, trained_on="real").text(
+                language
+            )
+            for standard, languages in LANGUAGES.items()
+            for language in languages
+        ]
+        names = [word.replace("100%", "").replace("100 %", "").strip() for word in words]
+        assert f"| {item.name} | {item.code} | {' | '.join(names)} |" in page
