@@ -9,10 +9,12 @@ import click
 
 if TYPE_CHECKING:
     from weft.bundle import Bundle
+    from weft.card import WeightCard
     from weft.identifier import Composition
     from weft.weigher import Estimate, PhotoFinding
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_SUBJECTS_TO_JUDGE = 20  # under this the coverage of intervals says little
 
 
 @click.command()
@@ -242,23 +244,41 @@ def inspect(bundle: Path, as_json: bool) -> None:
             click.echo(f"  {name:<{width}}  {text}")
 
 
+def _shift(section: "WeightCard | None") -> list[tuple[str, str]]:
+    if section is None or section.shift is None:
+        return []
+    follows = {"refuse": "is refused", "widen": "widens the interval to all masses it was trained on"}
+    words = (
+        f"a photo stranger than {section.shift.strange_above:.3g} {follows[section.shift.then]}; "
+        f"at most {section.shift.false_alarm_rate:.1%} of {section.shift.subjects} held-out subjects' photos are"
+    )
+    return [("unfamiliar", words)]
+
+
 def _sections(bundle: "Bundle") -> dict[str, list[tuple[str, str]]]:
     card, proof = bundle.card, bundle.card.proof
     part = card.weight or card.composition
     margin = "none: no honest interval is available"
     if card.coverage is not None:
         margin = f"{card.coverage:.0%}, calibrated on {card.calibration_subjects} subjects"
+        if card.calibration_subjects < _SUBJECTS_TO_JUDGE:
+            margin += ": too few to judge whether it holds"
     sections: dict[str, list[tuple[str, str]]] = {
         f"{card.name} {card.version}": [
             ("task", card.task),
             ("trained on", f"{card.trained_on} data, {card.subjects} subjects: {card.dataset}"),
             ("margin", margin),
+            *_shift(card.weight),
             ("made", f"{card.created_at} from code {card.code_revision}"),
             ("data", card.dataset_fingerprint),
             *(("limit", text) for text in card.limits),
             *(("licence", text) for text in card.licence_notes),
         ],
-        "Takes": [(name.replace("_", " "), _shown(value)) for name, value in dict(part or {}).items()],
+        "Takes": [
+            (name.replace("_", " "), _shown(value))
+            for name, value in dict(part or {}).items()
+            if name != "shift"
+        ],
         "Inputs": [(name, f"{kind} {_shape(shape)}") for name, kind, shape in bundle.inputs()],
         "Outputs": [(name, f"{kind} {_shape(shape)}") for name, kind, shape in bundle.outputs()],
         "Metrics": [(name, f"{value:.4g}") for name, value in card.metrics.items()],

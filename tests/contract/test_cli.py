@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -127,6 +128,20 @@ def test_inspect_shows_card_graph_metrics_proof_and_seal(
         assert words in weight
     assert "900 to 1700, 81 points" in fibre
     assert "cotton, wool, polyester, nylon" in fibre
+
+
+def test_inspect_says_on_how_few_subjects_a_margin_rests_and_what_is_unfamiliar(
+    tmp_path: Path, write_weight_bundle: Callable[..., Path]
+) -> None:
+    shift = {"strange_above": 0.3, "false_alarm_rate": 1 / 13, "then": "widen", "subjects": 12}
+    told = weft(
+        "inspect",
+        write_weight_bundle(tmp_path / "few.onnx", calibration_subjects=12, weight={"shift": shift}),
+    )[1]
+
+    assert "90%, calibrated on 12 subjects: too few to judge whether it holds" in told
+    assert "a photo stranger than 0.3 widens the interval" in told
+    assert "at most 7.7% of 12 held-out subjects' photos" in told
 
 
 def test_inspect_as_json_holds_the_whole_card(tiny_fibre_bundle: Path) -> None:
