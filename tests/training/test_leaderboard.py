@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from weft.errors import RunError
+from weft_datasets.manifest import make_manifest
 from weft_training.cli import leaderboard as verb
 from weft_training.leaderboard import LINES, Board, find_lines, finished_run, measure_lines
 from weft_training.leaderboard_lines import Figure, Line, Measured, Result, Rival, Table
@@ -77,6 +78,34 @@ def test_lines_of_one_recipe_train_once_and_other_protocols_train_again(
 
     assert trained == ["", "data.marks=none", "split.scheme=leave_one_out split.group=klass"]
     assert [result.line for result in results] == ["food-one", "food-all", "food-unseen"]
+
+
+def test_a_line_of_marked_photos_is_about_photos_with_the_mark_in_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every subject has two photos; the mark is in view in the first photo of every other subject.
+    photos = pd.DataFrame({"capture": [f"s{n}-{photo}" for n in range(20) for photo in range(2)]})
+    photos = photos.assign(
+        subject=photos["capture"].str[:-2],
+        kind="photo",
+        path="x.jpg",
+        mark=[("qr" if row % 4 == 0 else None) for row in range(40)],
+        mark_mm=60.0,
+    )
+    one = photos[["capture", "subject"]].assign(mode="one", n_photos=1)
+    together = one.drop_duplicates("subject").assign(mode="all", n_photos=2)
+    said = pd.concat([one, together]).assign(grams=1000.0)
+    in_view = (said["capture"].str.endswith("-0")) & (said["subject"].str[1:].astype(int) % 2 == 0)
+    said = said.assign(predicted_grams=np.where(in_view, 1100.0, 9000.0))
+    manifest = make_manifest(photos, root=tmp_path, name="photos", notes={})
+    monkeypatch.setattr(Board, "_trained", lambda board, line, *more: Measured(said, "f", manifest, {}))
+    line = parcels_line(Path("x"), rivals=(), marked=True)
+
+    result, measured = board(tmp_path).measure(line)
+
+    assert result.figures["one.alde"] == result.figures["all.alde"] == pytest.approx(np.log(1.1))
+    assert (result.subjects, result.captures) == (10, 10)
+    assert len(measured.predictions) == 20
 
 
 def test_a_line_brings_its_own_measure_tables_and_pictures(tmp_path: Path) -> None:
