@@ -17,7 +17,6 @@ from weft.marks import USUAL_MM, MarkHint, MarkKind, wanted
 from weft.quality import Advice
 from weft.weigher import Estimate, PhotoFinding, Prepared
 from weft_serving.kept import forget_photos, keep_photos, read_kept
-from weft_serving.metrics import Metrics
 from weft_serving.problems import (
     ContentTypeError,
     InvalidRequestError,
@@ -237,8 +236,7 @@ async def weigh_estimate(estimate_id: str, request: Request, service: TheService
 def prepare_photos(service: Service, photos: Sequence[bytes], hint: MarkHint | None) -> tuple[Prepared, ...]:
     """Decode and judge photos; one that cannot be decoded is `broken` among good ones, else a PhotoError."""
     with service.metrics.stage("prepare"):
-        prepared = service.weigher.prepare_all(photos, hint)
-    return prepared
+        return service.weigher.prepare_all(photos, hint)
 
 
 def answer_weight(estimate: Estimate) -> WeightAnswer:
@@ -257,7 +255,7 @@ def _create(service: Service, photos: Sequence[bytes], fields: ParcelFields) -> 
     prepared = prepare_photos(service, photos, fields.hint())
     with service.metrics.stage("weigh"):
         estimate = service.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
-    count_photos(service.metrics, estimate.photos)
+    service.metrics.count_photos(estimate.photos)
     row = EstimateRow(id=uuid.uuid4().hex, kept=[], **fields.model_dump())
     _fill(row, answer_weight(estimate), name_of(service.weight))
     answer = _save(service, row, photos, first=1)
@@ -282,7 +280,7 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
         prepared = [*earlier, *added]
         with service.metrics.stage("weigh"):
             estimate = service.weigher.weigh(prepared, season=circumstances.season, wrap=circumstances.wrap)
-        count_photos(service.metrics, estimate.photos[count:])
+        service.metrics.count_photos(estimate.photos[count:])
         found = row.photos
         _fill(row, answer_weight(estimate), name_of(service.weight))
         row.photos = [*found, *row.photos[count:]]  # a kept photo may be smaller than the one that was judged
@@ -380,14 +378,6 @@ def _describe(finding: PhotoFinding) -> PhotoAnswer:
         advice=list(finding.advice),
         mark=None if mark is None else MarkAnswer.model_validate(mark, from_attributes=True),
     )
-
-
-def count_photos(metrics: Metrics, findings: Sequence[PhotoFinding]) -> None:
-    """Count new photos once they are judged: some of the advice comes from the graph."""
-    for finding in findings:
-        metrics.photos.labels("usable" if finding.usable else "unusable").inc()
-        for advice in finding.advice:
-            metrics.photos.labels(advice).inc()
 
 
 def _read_fields(form: Form) -> ParcelFields:

@@ -6,7 +6,7 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Generator, MutableMapping
+from collections.abc import Generator, Iterable, MutableMapping
 from contextlib import contextmanager
 from typing import Any, Final, cast
 
@@ -22,6 +22,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from weft.weigher import PhotoFinding
 from weft_serving.guard import App, Message, Receive, Scope, Send
 from weft_serving.problems import make_problem, reply
 
@@ -77,6 +78,13 @@ class Metrics:
             yield
         finally:
             self.stages.labels(name).observe(time.perf_counter() - started)
+
+    def count_photos(self, findings: Iterable[PhotoFinding]) -> None:
+        """Count new photos once they are judged: some of the advice comes from the graph."""
+        for finding in findings:
+            self.photos.labels("usable" if finding.usable else "unusable").inc()
+            for advice in finding.advice:
+                self.photos.labels(advice).inc()
 
     @contextmanager
     def stream_open(self) -> Generator[None, None, None]:

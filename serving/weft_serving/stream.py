@@ -136,6 +136,7 @@ def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str,
     prepared = prepare_photos(service, [data], greeting.hint())
     with service.metrics.stage("weigh"):
         estimate = service.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
+    service.metrics.count_photos(estimate.photos)
     return answer_weight(estimate).model_dump(mode="json")
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from weft.quality import ADVICE, WHAT_TO_DO
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -140,6 +142,38 @@ def test_a_file_that_is_no_photo_is_explained_and_the_page_lives_on(page: "sync_
     assert page.locator("#weigh-problem").is_hidden()
 
 
+def test_every_piece_of_advice_is_said_in_a_sentence_beside_its_photo(page: "sync_api.Page") -> None:
+    """The answer is made up: what a judging bundle would say of each photo is tested where it is said."""
+    words = ADVICE[:9]
+    photos = [{"usable": word == "cut_off", "advice": [word], "mark": None} for word in words]
+    answer = {
+        "grams": None, "low_grams": None, "high_grams": None, "coverage": None, "photos": photos,
+        "warnings": [], "id": "0" * 32, "weighing": None,
+        "bundle": {"name": "made", "version": "1", "sha256": "0" * 64, "trained_on": "simulated"},
+    }  # fmt: skip
+    page.route("**/v1/estimates", lambda route: route.fulfill(json=answer))
+    page.set_input_files("#files", [photo(seed) for seed in range(len(words))])
+    page.click("#weigh-go")
+
+    page.locator("#weigh-result .shots li").nth(len(words) - 1).wait_for()
+    shots = page.locator("#weigh-result .shots li")
+    for place, word in enumerate(words):
+        said = shots.nth(place).inner_text()
+        assert WHAT_TO_DO[word] in said
+        assert ("Left out of the estimate" in said) == (word != "cut_off")
+    assert no_sideways_scrolling(page)
+
+
+def test_a_dark_photo_is_told_so_by_the_server_and_shown(page: "sync_api.Page") -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((640, 640, 3), 12, np.uint8)).save(buffer, "PNG")
+    dark = {"name": "dark.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.set_input_files("#files", [photo(0), dark])
+    page.click("#weigh-go")
+
+    page.locator("#weigh-result .unusable", has_text="Too dark").wait_for()
+
+
 def test_a_pasted_scan_becomes_shares_and_a_drawn_spectrum(page: "sync_api.Page") -> None:
     page.click("#tab-identify")
     page.fill("#pasted", pasted_scan())
@@ -171,4 +205,23 @@ def test_nothing_scrolls_sideways_at(width_px: int, page: "sync_api.Page") -> No
     page.click("#tab-identify")
     page.click("#example")
     page.locator("#identify-result canvas").wait_for()
+    assert no_sideways_scrolling(page)
+
+
+def test_a_photo_and_a_scan_show_what_they_were_read_from_and_hide_it_again(page: "sync_api.Page") -> None:
+    page.set_input_files("#files", [photo(0)])
+    page.click("#weigh-go")
+    page.click("#weigh-result .why")
+    page.locator("#weigh-result [data-testid=parts] rect").first.wait_for()
+    assert "painted over" in page.locator("#weigh-result").inner_text()
+    assert no_sideways_scrolling(page)
+    page.click("#weigh-result .why")
+    assert page.locator("#weigh-result [data-testid=parts]").count() == 0
+
+    page.click("#tab-identify")
+    page.fill("#pasted", pasted_scan())
+    page.click("#identify-go")
+    page.click("#identify-result .why")
+    page.locator("#identify-result [data-testid=influence] canvas").wait_for()
+    assert "known to absorb" in page.locator("#identify-result").inner_text()
     assert no_sideways_scrolling(page)
