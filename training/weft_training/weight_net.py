@@ -20,6 +20,7 @@ from weft_training.familiarity import Familiarity
 from weft_training.resize import to_squares
 
 _VIEW_MM: Final = 500.0  # a typical field of view: what the scale input is measured against
+_SCALE_GAIN: Final = 3.0  # views of one kind of thing differ by about a third of an e-fold
 _KIND: Final = 4  # numbers by which season and wrap are each told to the head
 _EXTRAS: Final = 2  # scale input and whether it is known
 _LOG_RANGE: Final = (math.log(0.1), math.log(1e6))  # grams; keeps exp() finite whatever comes in
@@ -132,9 +133,10 @@ class Member(nn.Module):
         self.reader = MapReader(channels, width) if channels else None
         inputs = features + _EXTRAS + (width if channels else 0)
         self.direct = nn.Linear(inputs, 1)  # what a ridge regression would say of one photo
-        self.look = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout)
-        )
+        self.features = features
+        # Of the features alone: with the scale dropped at random too, the net learns to do without it.
+        self.forget = nn.Dropout(dropout)
+        self.look = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout))
         self.season = nn.Embedding(1 + len(SEASONS), _KIND)  # 0: unknown
         self.wrap = nn.Embedding(1 + len(WRAPS), _KIND)
         self.head = nn.Sequential(nn.Linear(hidden + 2 * _KIND, hidden), nn.GELU(), nn.Linear(hidden, 3))
@@ -155,7 +157,8 @@ class Member(nn.Module):
         """(B, 3) from features, extras and what was read from the maps (B, N, inputs)."""
         share = mask.float() / mask.float().sum(-1, keepdim=True).clamp(min=1)  # (B, N)
         direct = (self.direct(seen)[..., 0] * share).sum(-1)  # (B,)
-        pooled = (self.look(seen) * share[..., None]).sum(-2)  # (B, hidden)
+        kept = torch.cat([self.forget(seen[..., : self.features]), seen[..., self.features :]], dim=-1)
+        pooled = (self.look(kept) * share[..., None]).sum(-2)  # (B, hidden)
         found = self.head(torch.cat([pooled, self.season(season), self.wrap(wrap)], dim=-1))  # (B, 3)
         return torch.cat([found[:, :1] + direct[:, None], found[:, 1:]], dim=-1)
 
@@ -260,7 +263,7 @@ class WeightTail(nn.Module):
     def describe(self, pooled: Tensor, view_mm: Tensor) -> Tensor:
         """Standardised features (none, if they are not used) with the scale beside them, (B, N, D + 2)."""
         known = (view_mm > 0).float()
-        scale = torch.log(view_mm.clamp(min=1.0) / _VIEW_MM) * known
+        scale = _SCALE_GAIN * torch.log(view_mm.clamp(min=1.0) / _VIEW_MM) * known
         standard = (pooled - self.feature_mean) / self.feature_std
         if not self.uses_pooled:
             standard = standard[..., :0]
