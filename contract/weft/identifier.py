@@ -10,6 +10,7 @@ from weft.bundle import Bundle
 from weft.card import FibreCard
 from weft.errors import BrokenScanError, GridMismatchError, WrongTaskError
 from weft.fibres import fibre
+from weft.signal import signal_doubts
 from weft.spectra import Cube, Scan
 
 CHUNK: Final = 20_000  # spectra in one call of the graph
@@ -148,6 +149,8 @@ class Identifier:
         if scan.instrument and known and scan.instrument.casefold() not in known:
             found.append(f"the model has not seen this instrument ({scan.instrument})")
         step, needed = self._step_nm(), self.card.needed_nm
+        if step:
+            found += signal_doubts(scan, from_nm=needed[0], to_nm=needed[1], step_nm=step)
         inside = scan.wavelength_nm[(scan.wavelength_nm >= needed[0]) & (scan.wavelength_nm <= needed[1])]
         gap = float(np.diff(inside).max()) if len(inside) > 1 else needed[1] - needed[0]
         if step and gap > _COARSE * step:
