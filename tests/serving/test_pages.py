@@ -220,6 +220,8 @@ def test_a_photo_and_a_scan_show_what_they_were_read_from_and_hide_it_again(page
 
     page.click("#tab-identify")
     page.fill("#pasted", pasted_scan())
+    page.select_option("select[name=unit]", "nm")
+    page.select_option("select[name=quantity]", "absorbance")
     page.click("#identify-go")
     page.click("#identify-result .why")
     page.locator("#identify-result [data-testid=influence] canvas").wait_for()

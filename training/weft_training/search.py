@@ -53,6 +53,7 @@ class Found:
     trials: Counter[str]  # by state
     stood: float | None  # the recipe as it stood, in the search; None where its values lie outside the space
     again: dict[int, tuple[float, float]]  # by seed: the recipe as it stood, and the best
+    skipped: list[int]  # seeds whose split could not be trained on
 
 
 def run_search(search: Search, *, workers: int, resume: bool) -> optuna.Study:
@@ -121,19 +122,25 @@ def measure_again(search: Search, study: optuna.Study, *, seeds: int) -> Found:
     best = study.best_trial
     values = search.space.values(best.params)
     again: dict[int, tuple[float, float]] = {}
-    for seed in (search.recipe.seed + 1000 * (1 + number) for number in range(seeds)):
+    skipped: list[int] = []
+    for seed in (search.recipe.seed + 1000 * (1 + number) for number in range(4 * seeds)):
+        if len(again) == seeds:
+            break
         other = search.recipe.model_copy(update={"seed": seed})
-        stood, found = (
-            measure_recipe(recipe, search.folder / f"again-{name}-{seed}", search.space.objective)
-            for name, recipe in (
-                ("stood", other),
-                (f"trial-{best.number}", lay_over(other, values)),
+        both = {"stood": other, f"trial-{best.number}": lay_over(other, values)}
+        try:
+            stood, found = (
+                measure_recipe(recipe, search.folder / f"again-{name}-{seed}", search.space.objective)
+                for name, recipe in both.items()
             )
-        )
-        again[seed] = (stood, found)
+        except RecipeError:  # a split of few subjects may leave a fold's training without a fibre
+            skipped.append(seed)
+        else:
+            again[seed] = (stood, found)
     assert best.value is not None, "a complete trial has a value"
     states = Counter(_state(trial) for trial in study.trials)
-    return Found(values, best.value, best.number, states, _value_as_it_stood(search, study), again)
+    stood = _value_as_it_stood(search, study)
+    return Found(values, best.value, best.number, states, stood, again, skipped)
 
 
 def open_study(search: Search, *, worker: int = 0) -> optuna.Study:

@@ -79,6 +79,8 @@ def lines(search: Search, found: Found) -> list[str]:
     )
     for seed, (stood, best) in found.again.items():
         said.append(f"again, seed {seed} (other split and draws): as it stood {stood:.4f}, best {best:.4f}")
+    if found.skipped:
+        said.append(f"split with seed {', '.join(map(str, found.skipped))} left out: it cannot be trained on")
     return said
 
 
@@ -92,6 +94,7 @@ def as_json(search: Search, study: optuna.Study, found: Found) -> dict[str, Any]
         "again": [
             {"seed": seed, "as_it_stood": stood, "best": best} for seed, (stood, best) in found.again.items()
         ],
+        "skipped_seeds": found.skipped,
         "importance": importances(study),
     }
 

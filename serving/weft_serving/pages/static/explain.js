@@ -41,7 +41,7 @@ export function drawParts(frame, { grams, parts }) {
       x: percent(part.left), y: percent(part.top), width: percent(part.width), height: percent(part.height),
       fill: part.grams > 0 ? RAISES : LOWERS, "fill-opacity": (0.7 * strength(part)) / most,
     }, drawing("title", {}, signed(part.grams)))),
-    ...[...parts].sort((a, b) => strength(b) - strength(a)).slice(0, 5).filter((part) => strength(part) >= most / 4).map((part) =>
+    ...apart([...parts].sort((a, b) => strength(b) - strength(a)).filter((part) => strength(part) >= most / 4)).map((part) =>
       drawing("text", { x: percent(part.left + part.width / 2), y: percent(part.top + part.height / 2) }, signed(part.grams))));
   const said = element("p", { class: "muted" },
     key(RAISES), "raised the estimate of ", mass(grams), ", ", key(LOWERS), "lowered it. ",
@@ -51,12 +51,22 @@ export function drawParts(frame, { grams, parts }) {
   return [cover, said];
 }
 
+// At most five, the strongest first, none written over another.
+function apart(parts) {
+  const kept = [];
+  for (const part of parts) {
+    const close = (other) => Math.abs(other.left - part.left) < 0.22 && Math.abs(other.top - part.top) < 0.08;
+    if (kept.length < 5 && !kept.some(close)) kept.push(part);
+  }
+  return kept;
+}
+
 const mass = (grams) => (Math.abs(grams) < 1000 ? `${Math.round(grams)} g` : `${(grams / 1000).toFixed(2)} kg`);
 const signed = (grams) => `${grams > 0 ? "+" : "−"}${mass(Math.abs(grams))}`;
 const key = (colour) => element("span", { class: "key" }, element("i", { style: `background:${colour}` }));
 
 // What each wavelength carried, below the spectrum on the same axis, with the fibre's known bands as dashed lines.
-export function drawInfluence(place, { fibre, wavelength_nm, log_odds, peaks, bands }) {
+export function drawInfluence(place, { fibre, wavelength_nm, log_odds, peaks, bands }, spectrum_nm) {
   const ink = getComputedStyle(document.body).color;
   const plot = element("div", { class: "plot", "data-testid": "influence" });
   const size = () => ({ width: plot.clientWidth, height: 190 });
@@ -70,7 +80,7 @@ export function drawInfluence(place, { fibre, wavelength_nm, log_odds, peaks, ba
       `dashed: where ${fibre} is known to absorb (${bands.map((band) => band.nm).join(", ") || "no table"} nm).`), read);
   place.after(part);
   const chart = new window.uPlot({
-    ...size(), scales: { x: { time: false } }, legend: { show: false },
+    ...size(), scales: { x: { time: false, range: [spectrum_nm[0], spectrum_nm.at(-1)] } }, legend: { show: false },
     series: [{ label: "nm" }, { label: "log odds", stroke: RAISES, width: 2, fill: `${RAISES}55` }],
     axes: [axis("wavelength, nm"), axis("carried")],
     hooks: { draw: [(made) => dashes(made, bands)] },

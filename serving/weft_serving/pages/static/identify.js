@@ -48,8 +48,9 @@ async function identify() {
   const answer = await ask("/v1/compositions", { method: "POST", body });
   drawComposition(answer);
   const plot = result.querySelector(".plot");
-  drawSpectrum(plot, await ask(`/v1/compositions/${answer.id}/spectrum`));
-  plot.after(whyButton("What this was read from", `/v1/compositions/${answer.id}/explanation`, (explained) => drawInfluence(plot, explained)));
+  const spectrum = await ask(`/v1/compositions/${answer.id}/spectrum`);
+  drawSpectrum(plot, spectrum);
+  plot.after(whyButton("What this was read from", `/v1/compositions/${answer.id}/explanation`, (explained) => drawInfluence(plot, explained, spectrum.wavelength_nm)));
 }
 
 const percent = (share) => `${Math.round(share * 100)}`;
