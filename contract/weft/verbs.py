@@ -28,7 +28,7 @@ _SUBJECTS_TO_JUDGE = 20  # under this the coverage of intervals says little
 @click.option(
     "--mark-mm",
     type=click.FloatRange(1, 2000),
-    help="Side of the QR square, diameter of the disc, longer side of the sheet (297), the ruler's length (250).",
+    help="Side of the QR square, the disc's diameter; a sheet's longer side (297), a ruler's length (250).",
 )
 @click.option("--season", type=click.Choice(["summer", "winter"]), help="When the clothes were worn.")
 @click.option("--wrap", type=click.Choice(["bag", "box", "loose"]), help="What they are packed in.")
@@ -250,7 +250,7 @@ def _shift(section: "WeightCard | None") -> list[tuple[str, str]]:
     follows = {"refuse": "is refused", "widen": "widens the interval to all masses it was trained on"}
     words = (
         f"a photo stranger than {section.shift.strange_above:.3g} {follows[section.shift.then]}; "
-        f"at most {section.shift.false_alarm_rate:.1%} of {section.shift.subjects} held-out subjects' photos are"
+        f"at most {section.shift.false_alarm_rate:.1%} of {section.shift.subjects} held-out subjects' photos"
     )
     return [("unfamiliar", words)]
 

@@ -2,15 +2,9 @@
 
 numpy only. Every edge pixel votes for the centres that lie one radius along its gradient, either way, for
 every radius in turn. The strongest votes are held against the edges around them, the best of those are fitted
-with an ellipse on a finer scale along 72 rays, and seven figures of each ellipse say how likely it is a mark.
-Where two are nearly as likely, none is: a wrong scale is worse than no scale.
-
-Measured on 1,548 photos of weighed food with a 25 mm coin, most 816 x 612 px, against the coin's annotated
-box (mean of its sides from above, the longer from the side; 4 photos without a usable box left out): found in
-88 % (from above 96 %, from the side 81 %), median error of the diameter 2.6 %, over 20 % off in 18 photos,
-1.2 %: in 7 of them the annotation lies off the coin, in 11 a round fruit was taken for it. The weights below
-were fitted on 500 of the photos; on the other 1,050: 88 %, 2.6 %, 1.0 %. Fitted on half of the objects and
-measured on the other half: 88 % found, 1.4 % over 20 % off. About 50 ms of one core.
+with an ellipse on a finer scale along 72 rays, and what its rim, its inside and its surroundings look like
+says how likely each is a mark. Where two are nearly as likely, none is: a wrong scale is worse than no scale.
+What it reaches, and on what it was fitted: docs/marks.md.
 """
 
 from dataclasses import dataclass
@@ -26,7 +20,8 @@ Centre = tuple[Floats, Floats]
 COARSE_PX: Final = 320  # longest side that is voted on
 FINE_PX: Final = 800  # longest side that is fitted on
 RADII: Final = (0.02, 0.11)  # smallest and largest disc looked for: radius over the photo's longest side
-LIKELY: Final = 0.45  # least likelihood of a mark
+LIKELY: Final = 0.5  # least likelihood of a mark
+SURE: Final = 0.4  # least of it that is left after its strongest rival's share
 RIVAL: Final = 0.7  # of the likelihood, that nothing elsewhere may reach
 _RADIUS_STEP: Final = 1.08
 _VOTED: Final = 160  # circles kept from the vote
@@ -36,8 +31,8 @@ _EDGE: Final = 4.0  # gradient, in levels a pixel, that a ray's edge must exceed
 _OUTER: Final = 0.75  # a ray's outermost edge counts if it has this share of the strongest one's weight
 
 # Logistic regression over the ellipses of photos with and without a disc, see docs/marks.md: what tells a
-# coin or a printed dot from fruit, buttons, holes and wood grain. Round all along its edge, of one tone inside and
-# another outside, grey, flat where a fruit is domed, and neither the photo's main thing nor a speck.
+# coin or a printed dot from fruit, buttons, holes and wood grain. Round along its edge, of one tone inside
+# and another outside, grey, flat where a fruit is domed, neither the photo's main thing nor a speck.
 _WEIGHTS: Final = {
     "share": 16.1,
     "aspect": 9.8,
@@ -125,9 +120,11 @@ def find_disc(pixels: NDArray[np.uint8]) -> Disc | None:
     if likely[best] < LIKELY or rival > RIVAL * likely[best]:
         return None
     x, y, major, minor, angle = (float(values[best]) for values in ellipses)
+    sure = float(likely[best]) * (1 - rival)
+    if sure < SURE:
+        return None
     # Pixel centres lie half a pixel inside either image.
     middle = ((x + 0.5) / scale - 0.5, (y + 0.5) / scale - 0.5)
-    sure = float(likely[best]) * (1 - rival)
     return Disc(*middle, 2 * major / scale, 2 * minor / scale, angle, sure)
 
 

@@ -14,6 +14,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from weft.marks.drawing import Page
 from weft_datasets.render.room import Room
 
 Floats = NDArray[np.float32]
@@ -93,6 +94,31 @@ class Shot:
     shake_px: float = 0.0
     grain: float = 0.006
     warm: tuple[float, float, float] = field(default=(1.0, 1.0, 1.0))
+
+
+PAPER, TONER = np.float32(0.8), np.float32(0.03)  # albedo
+
+
+def printed(page: Page, *, place_mm: tuple[float, float] = (0.0, 0.0), turn: float = 0.0) -> Print:
+    """A page of `weft label` on white paper, without its words and cutting lines."""
+    per_mm = 8
+    albedo = np.full((round(page.tall * per_mm), round(page.wide * per_mm)), PAPER)
+    for x, y, wide, tall in page.black:
+        left, top, right, low = (round(v * per_mm) for v in (x, y, x + wide, y + tall))
+        albedo[top:low, left:right] = TONER
+    rows, columns = np.mgrid[: albedo.shape[0], : albedo.shape[1]].astype(np.float32)
+    for x, y, across in page.dots:
+        round_here = np.hypot(columns + 0.5 - x * per_mm, rows + 0.5 - y * per_mm) < across / 2 * per_mm
+        albedo[round_here] = TONER
+    return Print(albedo, page.wide, place_mm, turn)
+
+
+def cut(page: Page, box: tuple[float, float, float, float]) -> Page:
+    """A part of a page (left, top, width, height in mm): what is left after cutting along the lines."""
+    left, top, wide, tall = box
+    black = [(x - left, y - top, w, h) for x, y, w, h in page.black]
+    dots = [(x - left, y - top, across) for x, y, across in page.dots]
+    return Page(wide, tall, black=black, dots=dots)
 
 
 def flat_photo(
