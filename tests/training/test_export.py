@@ -70,6 +70,8 @@ def test_a_weight_bundle_takes_one_to_nine_photos_of_any_size(photos_recipe: Pat
         found = bundle.run(inputs)
         assert np.isfinite(found["grams"]).all()
         assert np.array_equal(found["grams"], found["low_grams"])
+        assert np.array_equal(found["strangeness"] > 0, inputs["mask"])
+        assert np.array_equal(found["photo_grams"] > 0, inputs["mask"])
         turned = {
             name: value if name in {"season", "wrap"} else value[:, ::-1] for name, value in inputs.items()
         }
