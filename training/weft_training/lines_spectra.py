@@ -84,10 +84,10 @@ SPECTRUM_LINES: Final = (
                 factor=100,
                 beside=False,
             ),
-        ),  # fmt: skip
+        ),
         notes=(
-            "stand-ins change real scans; their parameters and seeds were frozen before the recipe was tuned, "
-            "on others drawn at random (docs/instruments.md)",
+            "stand-ins change real scans; they were frozen before the recipe was tuned, and it "
+            "was tuned on others, drawn at random (docs/instruments.md)",
             "three swatches were sold as nylon; one, N01, is dark and shows polyester's bands too",
         ),
         measure=_stand_ins,

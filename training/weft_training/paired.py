@@ -16,6 +16,7 @@ from weft_training.calibrate_shares import known_rows
 from weft_training.metrics import (
     RESAMPLES,
     Weighted,
+    auroc,
     balanced_accuracy,
     fibres_of,
     macro_f1,
@@ -60,6 +61,8 @@ def statistic_of(predictions: pd.DataFrame, key: str) -> tuple[Weighted, NDArray
         if rows.empty:
             raise KeyError(key)
         return mean_of(mass_errors(rows)[name]), rows["subject"].to_numpy()
+    if key == "unknown_auroc":
+        return _unknown_statistic(predictions), predictions["subject"].to_numpy()
     rows = known_rows(predictions)
     name = key.removeprefix(PURE)
     if name != key:
@@ -137,6 +140,8 @@ def _share_statistic(rows: pd.DataFrame, name: str) -> Weighted:
     main, guess = truth.argmax(1), predicted.argmax(1)
     if name == "balanced_accuracy":
         return lambda weights: balanced_accuracy(main, guess, weights)
+    if name == "least_recall":
+        return _least_recall(rows, main, guess)
     if name == "macro_f1":
         return lambda weights: macro_f1(main, guess, weights)
     start, _, fibre = name.partition(".")
@@ -144,3 +149,26 @@ def _share_statistic(rows: pd.DataFrame, name: str) -> Weighted:
         raise KeyError(name)
     gap = 100 * np.abs(predicted - truth)
     return mean_of(gap[:, fibres.index(fibre)] if fibre else gap.mean(1))
+
+
+def _least_recall(rows: pd.DataFrame, main: NDArray[Any], guess: NDArray[Any]) -> Weighted:
+    """Recall of the worst class, on the worst instrument where the rows name several."""
+    instrument = rows["instrument"].to_numpy(str) if "instrument" in rows else np.full(len(rows), "")
+    cells = pd.Series(instrument).str.cat(pd.Series(main).astype(str), sep="/").to_numpy()
+    _, cell = np.unique(cells, return_inverse=True)
+    hit = main == guess
+
+    def least(weights: NDArray[np.float64]) -> float:
+        total = np.bincount(cell, weights=weights)
+        right = np.bincount(cell, weights=weights * hit)
+        return float((right[total > 0] / total[total > 0]).min())
+
+    return least
+
+
+def _unknown_statistic(predictions: pd.DataFrame) -> Weighted:
+    truth = predictions["unknown_truth"].to_numpy(np.float64) >= 0.5
+    score = predictions["predicted_unknown"].to_numpy(np.float64)
+    if not truth.any() or truth.all():
+        raise KeyError("unknown_auroc")
+    return lambda weights: auroc(truth, score, weights)
