@@ -140,10 +140,10 @@ class Coin(NamedTuple):
     sound: bool  # its annotated box can be the coin's, as `weft import ecustfd` judges
 
 
-def food(folder: Path) -> Iterator[Coin]:
+def food(folder: Path, every: int) -> Iterator[Coin]:
     """Against every annotated box that has the size and about the shape of a coin, right or wrong."""
     manifest = read_food(folder)
-    for row in manifest.frame.itertuples():
+    for row in manifest.frame.iloc[::every].itertuples():
         diameter_px = annotated(folder / "Annotations" / f"{row.capture}.xml", from_above=row.view == "top")
         if diameter_px is None:
             continue
@@ -155,7 +155,7 @@ def food(folder: Path) -> Iterator[Coin]:
 
 
 def annotated(file: Path, *, from_above: bool) -> float | None:
-    """The coin's diameter: mean of the box's sides from above, the longer one from the side; None for no box."""
+    """The coin's diameter: mean of the box's sides from above, the longer from the side; None: no box."""
     for thing in ET.parse(file).getroot().iter("object"):
         if thing.findtext("name") != "coin":
             continue
@@ -271,6 +271,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=0, help="rendered scenes a condition")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--food", type=Path, help="folder of the weighed food with a coin")
+    parser.add_argument("--every", type=int, default=1, help="look at every n-th photo of --food only")
     parser.add_argument("--without", type=Path, help="folder of photos that show no mark")
     parser.add_argument("--most", type=int, default=200, help="photos of --without that are looked at")
     parser.add_argument("--json", action="store_true")
@@ -283,7 +284,7 @@ def main() -> None:
         if asked.plot:
             plot(out["rendered"], asked.plot)
     if asked.food:
-        out |= measured_food(list(food(asked.food)))
+        out |= measured_food(list(food(asked.food, asked.every)))
     if asked.without:
         out["without"] = table(list(without(asked.without, asked.most)))
     if asked.json:
