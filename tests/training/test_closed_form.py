@@ -88,6 +88,15 @@ def test_shares_of_an_averaged_solution_still_sum_to_one() -> None:
     assert (inputs @ weight.T + bias)[:, :-1].sum(1) == pytest.approx(1)
 
 
+def test_subjects_of_one_composition_give_that_composition() -> None:
+    inputs, shares, subjects = blends(subjects=2)
+    shares[:] = (0.4, 0.6, 0.0)
+
+    weight, bias = closed_form.pls(inputs, shares, components="averaged", subjects=subjects)
+
+    assert (inputs @ weight.T + bias)[:, :-1] == pytest.approx(shares[:, :-1])
+
+
 def test_choosing_components_needs_to_know_the_subjects() -> None:
     inputs, shares, _ = blends()
 

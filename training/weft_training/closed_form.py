@@ -1,5 +1,6 @@
 """What can be solved instead of stepped to: ridge, PLS and LDA."""
 
+import warnings
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Final, Literal
@@ -149,7 +150,10 @@ def _with_stranger(weight: Floats, bias: Floats, inputs: Floats, shares: Floats)
 def _pls_path(inputs: Floats, target: Floats, most: int) -> NDArray[np.float64]:
     """Weights (components, F, P) of 1 to `most` components, as far as the rows carry them."""
     rank = max(1, min(most, len(inputs) - 1, inputs.shape[1]))
-    solved = PLSRegression(n_components=rank, scale=False).fit(inputs, target)
+    with warnings.catch_warnings():
+        # Components that find nothing left to explain (subjects of one composition) stay 0, which is right.
+        warnings.filterwarnings("ignore", message="y residual is constant")
+        solved = PLSRegression(n_components=rank, scale=False).fit(inputs, target)
     turned = np.asarray(solved.x_rotations_, float)  # (P, components); a component is solved on the former
     loading = np.asarray(solved.y_loadings_, float)  # (F, components)
     return np.cumsum(loading.T[:, :, None] * turned.T[:, None, :], axis=0)

@@ -38,12 +38,11 @@ from weft_training.known_swatches import Known, composition_of, read_known
 from weft_training.proof_inputs import made_scans
 from weft_training.recalibrated_graph import recalibrated
 from weft_training.revision import code_revision
-from weft_training.share_correction import Correction, choose_correction, left_out
+from weft_training.share_correction import Correction, choose_correction, gained, left_out
 
 Floats = NDArray[np.float64]
 Inputs = dict[str, NDArray[Any]]
 
-LEAST_GAIN: Final = 0.1  # points; less is not worth another bundle, however sure
 COVERAGE: Final = 0.9  # of margins that are made anew, where the parent had none
 _CASES: Final = 60  # made inputs that the new graph is compared on, beside the proof's
 
@@ -103,12 +102,10 @@ def recalibrate(
 def _check_gain(known: Known, moved: Floats, *, source: str) -> None:
     """Raise RecalibrationError unless left-out swatches gain, by more than luck would give."""
     before, after = known.errors(known.predicted), known.errors(moved)
-    gain = before - after
-    luck = float(gain.std(ddof=1)) / np.sqrt(len(gain))
-    if float(gain.mean()) <= max(luck, LEAST_GAIN):
+    if not gained(before, after):
         raise RecalibrationError(
             f"{source}: a correction does not help: swatches left out err by {after.mean():.2f} points, "
-            f"without it by {before.mean():.2f} (by luck alone {luck:.2f} either way); keep the bundle, or "
+            f"without it by {before.mean():.2f}; keep the bundle, or "
             f"scan more swatches of other compositions"
         )
 

@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 FLOOR: Final = 1e-6  # of a share, before its logarithm
 MOST_SHIFT: Final = 1.5  # log of a factor: 22 % becomes 56 % or 6 %
 POWERS: Final = (0.5, 2.0)
+LEAST_GAIN: Final = 0.1  # points; less is not worth another bundle, however sure
 _PRIOR_SHIFT: Final = 0.5  # standard deviation of what is expected before any swatch is seen
 _PRIOR_LOG_POWER: Final = 0.25
 _LEAST_NOISE: Final = 0.005  # of a label: no swatch is known better than to half a point
@@ -80,7 +81,7 @@ def fit_correction(predicted: Floats, truth: Floats, *, power: bool) -> Correcti
     free = np.zeros(len(present) - 1 + power)
     noise = 0.02
     for _ in range(2):  # the second time with the noise that the first leaves
-        free = np.asarray(least_squares(cost, free, args=(noise,)).x, float)
+        free = np.asarray(least_squares(cost, free, args=(noise,), method="lm").x, float)
         noise = max(_LEAST_NOISE, float(np.sqrt(np.square(gaps(free)).mean())))
     return correction(free)
 
@@ -104,6 +105,13 @@ def left_out(predicted: Floats, truth: Floats) -> list[Correction]:
         correction = choose_correction(predicted[~fold], truth[~fold])
         found |= dict.fromkeys(np.flatnonzero(fold).tolist(), correction)
     return [found[at] for at in range(len(predicted))]
+
+
+def gained(before: Floats, after: Floats) -> bool:
+    """Whether swatches that were left out, with errors (n,) in points, gain by more than luck would give."""
+    gain = before - after
+    luck = float(gain.std(ddof=1)) / np.sqrt(len(gain))
+    return float(gain.mean()) > max(luck, LEAST_GAIN)
 
 
 def _left_out(predicted: Floats, truth: Floats, *, power: bool) -> Floats:
