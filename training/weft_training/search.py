@@ -129,14 +129,15 @@ def measure_again(search: Search, study: optuna.Study, *, seeds: int) -> Found:
         other = search.recipe.model_copy(update={"seed": seed})
         both = {"stood": other, f"trial-{best.number}": lay_over(other, values)}
         try:
-            stood, found = (
+            measured = [
                 measure_recipe(recipe, search.folder / f"again-{name}-{seed}", search.space.objective)
                 for name, recipe in both.items()
-            )
+                if name == "stood" or recipe != other  # the best may be the recipe as it stood
+            ]
         except RecipeError:  # a split of few subjects may leave a fold's training without a fibre
             skipped.append(seed)
         else:
-            again[seed] = (stood, found)
+            again[seed] = (measured[0], measured[-1])
     assert best.value is not None, "a complete trial has a value"
     states = Counter(_state(trial) for trial in study.trials)
     stood = _value_as_it_stood(search, study)

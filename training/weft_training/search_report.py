@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import optuna
 from jinja2 import Environment, StrictUndefined
+from matplotlib.ticker import NullFormatter
 from optuna.trial import FrozenTrial, TrialState
 
 from weft_training.plots import BLUE, GREY, INK, ORANGE, canvas, png
@@ -47,8 +48,11 @@ def write_page(search: Search, study: optuna.Study, found: Found) -> Path:
     if weights:
         caption = "Share of the scatter among finished trials that each setting explains (fANOVA)."
         pictures.append(("what mattered", _bars(weights), caption))
-    pictures.append(("by setting", _slices(search, study), "Each finished trial, by each setting's value."))
     names = list(search.space.parameters)
+    caption = "Each finished trial, by a setting's value."
+    pictures += [
+        ("by setting", _slices(search, study, names[at : at + 3]), caption) for at in range(0, len(names), 3)
+    ]
     page = (
         Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         .from_string(_PAGE)
@@ -77,6 +81,8 @@ def lines(search: Search, found: Found) -> list[str]:
     said.append(
         f"  best, trial {found.trial:<8d} {found.figure:.4f}  (flattered: picked by this very figure)"
     )
+    if found.stood == found.figure:
+        said.append("  no trial beat the recipe as it stood: keep it")
     for seed, (stood, best) in found.again.items():
         said.append(f"again, seed {seed} (other split and draws): as it stood {stood:.4f}, best {best:.4f}")
     if found.skipped:
@@ -140,8 +146,8 @@ def _bars(weights: dict[str, float]) -> bytes:
     return png(figure)
 
 
-def _slices(search: Search, study: optuna.Study) -> bytes:
-    done, names = _finished(study), list(search.space.parameters)
+def _slices(search: Search, study: optuna.Study, names: list[str]) -> bytes:
+    done = _finished(study)
     figure, panels = canvas("By setting", len(names), width=3.2, height=3.4)
     for name, panel in zip(names, panels, strict=True):
         within = search.space.parameters[name]
@@ -155,6 +161,7 @@ def _slices(search: Search, study: optuna.Study) -> bytes:
             values = [kinds.index(value) for value in values]
         elif getattr(within, "log", False):
             panel.set_xscale("log")
+            panel.xaxis.set_minor_formatter(NullFormatter())
         panel.scatter(values, [trial.value for trial in chosen], s=14, color=BLUE, alpha=0.7)
         panel.set_xlabel(name, color=INK, fontsize=9)
     panels[0].set_ylabel(search.space.objective, color=INK)
