@@ -5,6 +5,7 @@ folds, and all of them are held against the same truths.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +22,12 @@ from weft_training.data import Captures, group_names, load_captures
 from weft_training.leaderboard_lines import PROTOCOL, SUSPECT_SWATCH, Line, Measured, Result, Table
 from weft_training.lines_photos import PHOTO_LINES
 from weft_training.lines_spectra import SPECTRUM_LINES
+from weft_training.metrics import COVERAGE
 from weft_training.recipe import Recipe, load_recipe
 from weft_training.result import compare, result_of
 from weft_training.run import Run, create_run, runs_of
 
 LINES: Final[tuple[Line, ...]] = (*PHOTO_LINES, *SPECTRUM_LINES)
-COVERAGE: Final = 0.9
 
 
 class Board:
@@ -97,7 +98,7 @@ class Board:
                 found = self._bundled(line) if line.recipe is None else self._trained(line, *more)
             if {"q_low_grams", "fold"} <= set(found.predictions.columns):
                 nested = nested_intervals(found.predictions, COVERAGE)
-                found = _with(found, found.predictions if nested is None else nested)
+                found = replace(found, predictions=found.predictions if nested is None else nested)
             self._measured[key] = found
         return self._measured[key]
 
@@ -277,7 +278,7 @@ def _of_line(line: Line, whole: Measured) -> Measured:
     keep = np.where(
         single, predictions["capture"].isin(seen["capture"]), predictions["subject"].isin(seen["subject"])
     )
-    return _with(whole, predictions[keep])
+    return replace(whole, predictions=predictions[keep])
 
 
 def _alike(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
@@ -289,17 +290,6 @@ def _alike(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
         ((theirs["mode"] == "one") & theirs["capture"].isin(one["capture"]))
         | ((theirs["mode"] == "all") & theirs["subject"].isin(together["subject"]))
     ]
-
-
-def _with(measured: Measured, predictions: pd.DataFrame) -> Measured:
-    return Measured(
-        predictions,
-        measured.fingerprint,
-        measured.manifest,
-        measured.fold,
-        measured.tables,
-        measured.pictures,
-    )
 
 
 def _key(line: Line, *more: str) -> tuple[Any, ...]:

@@ -17,10 +17,10 @@ from weft.errors import RunError
 from weft_training.calibrate_shares import known_rows
 from weft_training.coverage import interval_figures
 from weft_training.leaderboard_lines import Comparison, Figure, Line, Measured, Result, Rival, Table
+from weft_training.metrics import COVERAGE
 from weft_training.paired import difference_of, figure_of
 from weft_training.run import code_revision
 
-COVERAGE: Final = 0.9
 _OF_INTERVALS: Final = ("coverage", "width_ratio", "width_grams")
 
 

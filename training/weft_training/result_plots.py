@@ -9,11 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from weft_training.coverage_plots import by_group
 from weft_training.leaderboard_lines import Line, Measured, Result
-from weft_training.metrics import mean_of, with_interval
+from weft_training.metrics import COVERAGE, mean_of, with_interval
 from weft_training.plots import BLUE, GREY, INK, ORANGE, canvas, figures_of, png
 from weft_training.result_tables import curve_of
-
-COVERAGE = 0.9
 
 
 def draw(line: Line, result: Result, measured: Measured) -> dict[str, bytes]:
