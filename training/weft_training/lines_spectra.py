@@ -130,7 +130,7 @@ SPECTRUM_LINES: Final = (
         figures=(Figure("mae_points.cotton", "MAE of the cotton share", "points", beside=False),),
         notes=(
             "ten days, most of them with one or two of the seven fabrics",
-            "what recalibration brings back, and how the recipe was chosen: the tables below and docs/cotton.md",
+            "what recalibration brings back and how the recipe was chosen: tables below and docs/cotton.md",
         ),
         measure=_cotton_days,
     ),
