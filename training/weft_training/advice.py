@@ -164,17 +164,23 @@ def fit_judge(
             f"{len(words)} faults; at least {FEWEST} subjects of each are needed "
             f"(weft simulate parcels --faults, weft simulate faults)"
         )
-    fold = folds_by_subject(photos.subjects.tolist(), folds=_FOLDS, seed=0)
-    chances = np.zeros((len(photos.fault), len(words)))
-    for held in range(_FOLDS):
-        out = fold == held
-        judge = _solved(photos, ~out, words)
-        chances[out] = _ask(judge, photos.statistics[out])
+    chances = chances_left_out(photos)
     rules = tuple(
         _rule(word, chances[:, k], photos, false_alarms=false_alarms, false_refusals=false_refusals)
         for k, word in enumerate(words)
     )
-    return _solved(photos, np.ones(len(fold), bool), words), rules
+    return _solved(photos, np.ones(len(good), bool), words), rules
+
+
+def chances_left_out(photos: KnownPhotos) -> Floats:
+    """Chances (rows, F) of `photos.words()`, each photo's from a judge that has not seen its subject."""
+    words = photos.words()
+    fold = folds_by_subject(photos.subjects.tolist(), folds=_FOLDS, seed=0)
+    chances = np.zeros((len(photos.fault), len(words)))
+    for held in range(_FOLDS):
+        out = fold == held
+        chances[out] = _ask(_solved(photos, ~out, words), photos.statistics[out])
+    return chances
 
 
 def _solved(photos: KnownPhotos, rows: NDArray[np.bool_], words: Sequence[Fault]) -> PhotoJudge:
