@@ -181,8 +181,29 @@ def _weight_graph(*, spread: bool, judges: bool, estranged: bool) -> ModelProto:
     }
     constants |= {"chw": np.array([2, 3, 4]), "axis2": np.array([2]), "n": np.array([1])}
     outputs: list[tuple[str, list[Any]]] = [("grams", ["B"]), ("low_grams", ["B"]), ("high_grams", ["B"])]
+    more, said = _about_photos(judges=judges, estranged=estranged)
+    nodes, outputs = nodes + more, outputs + said
+    constants |= {"zero": np.float32(0), "per200": np.float32(1 / 200)} if judges else {}
+    return _model(
+        nodes,
+        constants,
+        inputs=[
+            ("photos", TensorProto.UINT8, ["B", "N", 3, "H", "W"]),
+            ("size", TensorProto.INT64, ["B", "N", 2]),
+            ("mask", TensorProto.BOOL, ["B", "N"]),
+            ("mm_per_pixel", TensorProto.FLOAT, ["B", "N"]),
+            ("season", TensorProto.INT64, ["B"]),
+            ("wrap", TensorProto.INT64, ["B"]),
+        ],
+        outputs=outputs,
+    )
+
+
+def _about_photos(*, judges: bool, estranged: bool) -> tuple[list[Node], list[tuple[str, list[Any]]]]:
+    """Nodes and outputs that tell of single photos."""
+    nodes: list[Node] = []
+    outputs: list[tuple[str, list[Any]]] = []
     if judges:
-        constants |= {"zero": np.float32(0), "per200": np.float32(1 / 200)}
         nodes += [
             ("Mul", ["brightness", "per200"], "share"),
             ("Clip", ["share", "zero", "one"], "chance"),
@@ -198,19 +219,7 @@ def _weight_graph(*, spread: bool, judges: bool, estranged: bool) -> ModelProto:
             ("Add", ["each", "hundred"], "photo_grams"),
         ]
         outputs += [("strangeness", ["B", "N"]), ("photo_grams", ["B", "N"])]
-    return _model(
-        nodes,
-        constants,
-        inputs=[
-            ("photos", TensorProto.UINT8, ["B", "N", 3, "H", "W"]),
-            ("size", TensorProto.INT64, ["B", "N", 2]),
-            ("mask", TensorProto.BOOL, ["B", "N"]),
-            ("mm_per_pixel", TensorProto.FLOAT, ["B", "N"]),
-            ("season", TensorProto.INT64, ["B"]),
-            ("wrap", TensorProto.INT64, ["B"]),
-        ],
-        outputs=outputs,
-    )
+    return nodes, outputs
 
 
 def _fibre_graph(*, spread: bool) -> ModelProto:
