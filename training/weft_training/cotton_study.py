@@ -182,7 +182,7 @@ def _table_of_recalibration(task: FibreTask, frame: pd.DataFrame, both: pd.DataF
         note=f"MAE in points over scans of swatches that were not among the {SWATCHES_NEEDED}, mean of "
         f"{DRAWS} draws. Days: neither the day nor its fabrics were trained on, and only two days have more "
         "than five swatches. Units: scans as another unit would have recorded them, known swatches of "
-        "trained fabrics",
+        "trained fabrics; nets without novelty, which may call such scans unknown and is then a refusal too",
     )
 
 
