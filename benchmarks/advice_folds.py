@@ -1,4 +1,4 @@
-"""What the photos of a recipe's section `advice` say of its judge, by manifest, each subject left out in turn.
+"""What the photos of a recipe's section `advice` say of its judge, by manifest, each subject left out once.
 
 Run: python benchmarks/advice_folds.py configs/weight-parcels.yaml    (a frozen backbone; no training needed)
 """
