@@ -65,7 +65,6 @@ def draw_effects(curves: pd.DataFrame) -> bytes:
     handles = {label: handle for axes in figure.axes
                for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
     figure.legend(handles.values(), handles.keys(), loc="upper right", ncols=3, fontsize=9)
-    figure.suptitle(
-        "Recall of pure scans of left-out swatches, %, one instrument error at a time", fontsize=12
-    )
+    title = "Recall of pure scans of left-out swatches, %, one instrument error at a time"
+    figure.suptitle(title, x=0.03, horizontalalignment="left", fontsize=12, color=INK)
     return png(figure)
