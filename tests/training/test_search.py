@@ -216,7 +216,7 @@ def test_a_storage_that_cannot_be_reached_is_said(spectra_recipe: Path, space: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_two_workers_share_a_study_and_a_killed_ones_trial_is_done_by_another(
     spectra_recipe: Path, space: Path, tmp_path: Path
 ) -> None:
@@ -227,7 +227,7 @@ def test_two_workers_share_a_study_and_a_killed_ones_trial_is_done_by_another(
     killed = subprocess.Popen([sys.executable, "-c", CLI, *ask], env=environment, cwd=tmp_path)
     folder = tmp_path / "runs" / "search" / "made"
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (folder / "trial-1" / "fold-0" / "predictions.parquet").exists():
             assert killed.poll() is None
             assert time.monotonic() < deadline
