@@ -150,6 +150,15 @@ def test_a_label_that_says_its_side_is_told_from_a_shops_code() -> None:
     assert find_mark(shoot(prints, view, 1), MarkHint("qr", 30)) is None, "the other's side is then unknown"
 
 
+def test_a_label_and_a_ruler_side_by_side_are_not_mistaken_for_each_other() -> None:
+    (page,) = label_pages([make_label("P-1", 60)], sheet=False)
+    view = view_of(550, 15, 0)
+    photo = shoot([printed(page, place_mm=(0, 90)), printed(strip(250), place_mm=(0, -60))], view, 1)
+
+    assert off(find_mark(photo, MarkHint("qr", 60)), view, (0, 90)) < 0.03
+    assert off(find_mark(photo, MarkHint("ruler", 250)), view, (0, -60)) < 0.03
+
+
 def window(rng: np.random.Generator) -> Print:
     """Six panes and their bars."""
     panes = np.full((2 * 130 + 10, 3 * 100 + 10), np.float32(0.3))

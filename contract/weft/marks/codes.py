@@ -16,6 +16,7 @@ from PIL import Image, ImageFilter
 from weft.marks.plane import Floats, edges_across
 from weft.photos import Photo
 
+RULER_END: Final = re.compile(r"WEFTR(\d{2,4})([AB])")  # what either end of a printed ruler says
 _EDGE: Final = 12.0  # levels that a black ring on white paper must rise by, even in bad light
 _LEAST_EDGES: Final = 18  # of the 48 that are looked for
 _ALONG: Final = np.linspace(0.7, 6.3, 8)  # modules from the corner at which the ring's edge is measured

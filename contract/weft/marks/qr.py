@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from weft.marks.codes import Code
+from weft.marks.codes import RULER_END, Code
 from weft.marks.mark import Mark, MarkHint, clockwise
 from weft.marks.plane import SQUARE, homography, scale_at
 from weft.photos import Photo
@@ -19,7 +19,11 @@ _TILT_PX: Final = 30.0
 
 
 def label_mark(codes: Sequence[Code], photo: Photo, hint: MarkHint) -> Mark | None:
-    """The label among the codes that were read; None where labels of differing scale are."""
+    """The label among the codes that were read; None where labels of differing scale are.
+
+    The ends of a ruler are codes too, but never the label.
+    """
+    codes = [code for code in codes if not RULER_END.fullmatch(code.text)]
     ours = [code for code in codes if code.text.startswith(f"WEFT:{hint.size_mm:g}:")]
     marks = [mark for mark in (square_mark(code, photo, hint) for code in ours or codes) if mark is not None]
     if not marks:

@@ -5,20 +5,18 @@ edge of its right one; the codes are L/5 a side, so each alone still gives a sca
 and the length, so that nothing else is taken for a ruler.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
 
-from weft.marks.codes import Code
+from weft.marks.codes import RULER_END, Code
 from weft.marks.mark import Mark, MarkHint, clockwise
 from weft.marks.plane import SQUARE, Floats, homography, project, scale_at
 from weft.marks.qr import MOST_TILT, SAME_SCALE, square_mark
 from weft.photos import Photo
 
 CODE_SHARE: Final = 0.2  # of the ruler's length that one code's side has
-_TEXT: Final = re.compile(r"WEFTR(\d{2,4})([AB])")
 # What the eight corners of a flat ruler keep under: root mean square distance from one plane, in code sides.
 _FLAT: Final = 0.03
 _TILT_PX: Final = 30.0
@@ -33,7 +31,7 @@ def ruler_mark(codes: Sequence[Code], photo: Photo, hint: MarkHint) -> Mark | No
     """The ruler of the hint's length; None where there is none, it is bent, or several disagree."""
     ends: dict[str, list[Code]] = {"A": [], "B": []}
     for code in codes:
-        found = _TEXT.fullmatch(code.text)
+        found = RULER_END.fullmatch(code.text)
         if found and abs(float(found[1]) - hint.size_mm) < 0.6:
             ends[found[2]].append(code)
     if max(len(ends["A"]), len(ends["B"])) > 1:
