@@ -10,14 +10,16 @@ from click.testing import CliRunner
 from weft.errors import RunError
 from weft_datasets.manifest import make_manifest
 from weft_training.cli import leaderboard as verb
-from weft_training.leaderboard import LINES, Board, find_lines, finished_run, measure_lines
+from weft_training.leaderboard import Board, find_lines, finished_run, measure_lines
 from weft_training.leaderboard_lines import Figure, Line, Measured, Result, Rival, Table
 from weft_training.recipe import load_recipe
 from weft_training.run import create_run
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
-FOOD_ONE, FOOD_ALL, FOOD_UNSEEN, FOOD_INTERVALS = LINES[:4]
+FOOD_ONE, FOOD_ALL, FOOD_UNSEEN, FOOD_SCALE, FOOD_INTERVALS = find_lines(
+    ["food-one", "food-all", "food-unseen", "food-scale", "food-intervals"]
+)
 NIRSCAN = find_lines(["nirscan"])[0]
 
 
@@ -74,10 +76,11 @@ def test_lines_of_one_recipe_train_once_and_other_protocols_train_again(
     monkeypatch.setattr(Board, "_rival", lambda board, line, name, whole: whole.predictions)
     made = board(tmp_path)
 
-    results = [made.measure(line)[0] for line in (FOOD_ONE, FOOD_ALL, FOOD_UNSEEN)]
+    results = [made.measure(line)[0] for line in (FOOD_ONE, FOOD_ALL, FOOD_UNSEEN, FOOD_SCALE)]
 
-    assert trained == ["", "data.marks=none", "split.scheme=leave_one_out split.group=klass"]
-    assert [result.line for result in results] == ["food-one", "food-all", "food-unseen"]
+    # Without marks is how the recipe trains anyway.
+    assert trained == ["", "split.scheme=leave_one_out split.group=klass", "data.marks=as_in_manifest"]
+    assert [result.line for result in results] == ["food-one", "food-all", "food-unseen", "food-scale"]
 
 
 def test_a_line_of_marked_photos_is_about_photos_with_the_mark_in_view(
@@ -99,7 +102,7 @@ def test_a_line_of_marked_photos_is_about_photos_with_the_mark_in_view(
     said = said.assign(predicted_grams=np.where(in_view, 1100.0, 9000.0))
     manifest = make_manifest(photos, root=tmp_path, name="photos", notes={})
     monkeypatch.setattr(Board, "_trained", lambda board, line, *more: Measured(said, "f", manifest, {}))
-    line = parcels_line(Path("x"), rivals=(), marked=True)
+    line = parcels_line(Path("weight-parcels.yaml"), rivals=(), marked=True)
 
     result, measured = board(tmp_path).measure(line)
 

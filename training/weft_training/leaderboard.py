@@ -4,6 +4,7 @@ A line is trained (or read from a finished run), then simple models and oracles 
 folds, and all of them are held against the same truths.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,7 @@ class Board:
         return import_source(line.kind, source)
 
     def _get(self, line: Line, *more: str) -> Measured:
-        key = _key(line, *more)
+        key = self._key(line, *more)
         if key not in self._measured:
             if line.measure is not None:
                 found = line.measure(self, line)
@@ -101,6 +102,13 @@ class Board:
                 found = replace(found, predictions=found.predictions if nested is None else nested)
             self._measured[key] = found
         return self._measured[key]
+
+    def _key(self, line: Line, *more: str) -> tuple[Any, ...]:
+        """Equal for lines that train the very same, however their overrides say it."""
+        if line.measure is not None or line.recipe is None:
+            return (line.name,)
+        recipe = load_recipe(self.configs / line.recipe, self.overrides(line, *more))
+        return (line.kind, json.dumps(_comparable(recipe), sort_keys=True))
 
     def _trained(self, line: Line, *more: str) -> Measured:
         assert line.recipe is not None, "lines without a recipe are measured elsewhere"
@@ -154,7 +162,7 @@ class Board:
         return Measured(answers_of(bundle, kept).predictions, kept.fingerprint())
 
     def _rival(self, line: Line, name: str, whole: Measured) -> pd.DataFrame:
-        key = (*_key(line), name)
+        key = (*self._key(line), name)
         if key not in self._rivals:
             assert whole.manifest is not None, "rivals follow a model that was trained"
             self.say(f"{line.name}: fitting {name} on the same folds")
@@ -290,10 +298,6 @@ def _alike(theirs: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
         ((theirs["mode"] == "one") & theirs["capture"].isin(one["capture"]))
         | ((theirs["mode"] == "all") & theirs["subject"].isin(together["subject"]))
     ]
-
-
-def _key(line: Line, *more: str) -> tuple[Any, ...]:
-    return (line.kind, line.recipe, line.overrides, more, None if line.measure is None else line.name)
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
