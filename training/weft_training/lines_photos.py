@@ -102,7 +102,11 @@ PHOTO_LINES: Final = (
         blind=True,
         tables=("scale",),
         plot="predicted-against-true",
-        notes=("why the recipe leaves the coin alone", _COIN),
+        notes=(
+            "why the recipe leaves the coin alone: pooled features do not say how large a thing stands in the "
+            "photo, so that its scale helps nothing; maps of features do (simulated parcels)",
+            _COIN,
+        ),
     ),
     Line(
         name="food-intervals",
