@@ -20,6 +20,7 @@ GROUP: Final = "weft.verbs"
 ABOUT: Final[Mapping[str, str]] = {
     "estimate": "Weigh what is in one or more photos.",
     "identify": "Name the fibres of a scan or a cube.",
+    "explain": "Show which parts of a photo or scan carried the answer.",
     "inspect": "Show what a bundle is, takes and is worth.",
     "label": "Print scale marks: QR labels, a ruler, a dot.",
     "serve": "Answer over HTTP, with pages.",
@@ -28,6 +29,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "check": "Report what would spoil a training.",
     "simulate": "Make labelled parcels or spectra without hardware.",
     "train": "Train from a recipe.",
+    "search": "Try settings of a recipe, and write the best.",
     "evaluate": "Measure a bundle on a manifest.",
     "export": "Write a run's model as one sealed bundle.",
     "recalibrate": "Move a fibre bundle by a few known swatches.",

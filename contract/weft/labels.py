@@ -8,12 +8,16 @@ import click
 
 _KINDS: Final = (".pdf", ".svg")
 _PATH = click.Path(path_type=Path, dir_okay=False)
+_CODES = click.Path(path_type=Path, exists=True, dir_okay=False)
+_PICTURES: Final = frozenset(
+    {".png", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp", ".eps", ".ps", ".bmp"}
+)
 
 
 @click.command()
 @click.argument("codes", nargs=-1)
 @click.option("--side-mm", type=float, default=60.0, show_default=True, help="Side of the QR square, in mm.")
-@click.option("--codes-from", type=click.Path(path_type=Path, exists=True), help="A file with a code a line.")
+@click.option("--codes-from", type=_CODES, help="A file with a code a line.")
 @click.option("--copies", type=click.IntRange(1, 1000), default=1, show_default=True, help="Of each code.")
 @click.option(
     "--paper",
@@ -31,6 +35,8 @@ def label(codes: tuple[str, ...], out: Path | None, **asked: Any) -> None:
     """Print QR labels for CODES as scale marks, as PDF and SVG of true size; or a ruler, or a dot."""
     from weft.marks.prints import dot_page, label_pages, make_label, ruler_page
 
+    if out is not None and out.suffix.lower() in _PICTURES:  # it would become x.png.pdf, unseen
+        raise click.UsageError(f"--out {out}: a mark is true to size only as .pdf or .svg; name one of these")
     named = [*codes, *(_lines(asked["codes_from"]) if asked["codes_from"] else ())]
     if (asked["ruler"] is not None) + (asked["dot"] is not None) + bool(named) != 1:
         raise click.UsageError("name the codes to print, or --ruler, or --dot: one of the three")
@@ -62,7 +68,12 @@ def label(codes: tuple[str, ...], out: Path | None, **asked: Any) -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    found = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    try:
+        found = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{path}: no text in UTF-8; write one code a line") from error
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror) from error
     if not any(found):
         raise click.UsageError(f"{path}: no code in it; write one a line")
     return [line for line in found if line]

@@ -223,3 +223,39 @@ def test_a_dot_has_its_diameter_in_both_kinds(tmp_path: Path) -> None:
     (curves,) = re.findall(r"^.* c f$", orders, re.MULTILINE)
     numbers = [float(n) for n in re.findall(r"-?[\d.]+", curves)]
     assert max(numbers[::2]) - min(numbers[::2]) == pytest.approx(40, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (b"\xf6\x00\xff", "no text in UTF-8; write one code a line"),
+        (b"", "no code in it"),
+        (None, "is a directory"),
+    ],
+    ids=["bytes", "nothing", "folder"],
+)
+def test_a_file_that_holds_no_codes_is_refused_in_one_line(
+    held: bytes | None, message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "codes"
+    file.mkdir() if held is None else file.write_bytes(held)
+
+    refused = run("--codes-from", file, "--out", tmp_path / "x")
+
+    assert refused.exit_code == 2
+    assert message in refused.output
+
+
+def test_a_picture_is_not_written_under_a_doubled_ending(tmp_path: Path) -> None:
+    refused = run("A", "--out", tmp_path / "x.png")
+
+    assert refused.exit_code == 2
+    assert "only as .pdf or .svg" in refused.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_code_far_too_long_is_not_repeated_whole() -> None:
+    with pytest.raises(InputError, match=r"of 3000 letters cannot stand") as caught:
+        make_label("x" * 3000, 60)
+
+    assert len(str(caught.value)) < 300

@@ -74,7 +74,8 @@ def make_label(code: str, side_mm: float) -> Label:
         )
     if not code.strip() or not code.isprintable() or len(code) > CODE_LETTERS:
         raise InputError(
-            f"the code {code!r} cannot stand on a label; give 1 to {CODE_LETTERS} printable letters or digits"
+            f"the code {code[:80]!r} of {len(code)} letters cannot stand on a label; give 1 to "
+            f"{CODE_LETTERS} printable letters or digits"
         )
     modules = _matrix(code)
     label = Label(code, side_mm, modules)
