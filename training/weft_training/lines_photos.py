@@ -106,8 +106,8 @@ PHOTO_LINES: Final = (
         tables=("scale",),
         plot="predicted-against-true",
         notes=(
-            "why the recipe leaves the coin alone: pooled features do not say how large a thing stands in the "
-            "photo, so that its scale helps nothing; maps of features do (simulated parcels)",
+            "why the recipe leaves the coin alone: pooled features do not say how large a thing stands in "
+            "the photo, so that its scale helps nothing; maps of features do (simulated parcels)",
             _COIN,
         ),
     ),
