@@ -38,12 +38,25 @@ def explain(files: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
     FILES are photos of one thing, or one scan. A picture is written: PNG for a photo, SVG for a scan.
     """
     photos = [path.suffix.lower() in _PHOTOS for path in files]
+    _check_out(asked["out"], ".png" if all(photos) else ".svg")
     if all(photos):
         _explain_photo(files, as_json, **asked)
     elif len(files) == 1:
         _explain_scan(files[0], as_json, **asked)
     else:
         raise click.UsageError("give the photos of one thing, or one scan")
+
+
+def _check_out(out: Path | None, ending: str) -> None:
+    """Before the minute of work, not after it."""
+    if out is None:
+        return
+    if out.suffix.lower() != ending:
+        raise click.UsageError(
+            f"--out {out}: the picture of this is {ending[1:].upper()}; name a {ending} file"
+        )
+    if not out.parent.is_dir():
+        raise click.UsageError(f"--out {out}: there is no folder {out.parent}; make it or name another")
 
 
 def _explain_photo(files: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
