@@ -130,6 +130,8 @@ def test_one_end_of_a_ruler_is_enough_and_says_less() -> None:
     found = find_mark(shoot([printed(half)], view, 1), MarkHint("ruler", 250))
 
     assert off(found, view) < 0.05
+    assert found is not None
+    assert found.confidence < 0.7
 
 
 def test_a_ruler_of_another_length_is_not_the_one_that_was_asked_for() -> None:

@@ -19,10 +19,13 @@ _LEAST_DISC_TILT: Final = 15.0
 def find_mark(photo: Photo, hint: MarkHint) -> Mark | None:
     """Look for the mark in a photo decoded at about `SEARCH_PX`; None rather than a wrong scale."""
     if hint.kind in ("qr", "ruler"):
-        # Sharpening costs as much as reading: only on the finest decode that will be looked at.
-        codes = read_codes(photo, hard=max(photo.pixels.shape) >= SEARCH_PX[hint.kind][-1])
-        find = label_mark if hint.kind == "qr" else ruler_mark
-        return find(codes, photo, hint)
+        # Sharpening costs as much as reading, and half a ruler may be whole on a finer decode: both only on
+        # the finest that will be looked at.
+        finest = max(photo.pixels.shape) >= SEARCH_PX[hint.kind][-1] or photo.full_per_pixel <= 1
+        codes = read_codes(photo, hard=finest)
+        if hint.kind == "qr":
+            return label_mark(codes, photo, hint)
+        return ruler_mark(codes, photo, hint, one_end=finest)
     return _disc(photo, hint) if hint.kind == "disc" else find_sheet(photo, hint)
 
 

@@ -20,6 +20,8 @@ CODE_SHARE: Final = 0.2  # of the ruler's length that one code's side has
 # What the eight corners of a flat ruler keep under: root mean square distance from one plane, in code sides.
 _FLAT: Final = 0.03
 _TILT_PX: Final = 30.0
+# Of the confidence, where one end alone was read: its place may be farther away than what is weighed.
+_ONE_END: Final = 0.7
 
 
 def end_text(length_mm: float, end: Literal["A", "B"]) -> str:
@@ -27,8 +29,12 @@ def end_text(length_mm: float, end: Literal["A", "B"]) -> str:
     return f"WEFTR{length_mm:.0f}{end}"
 
 
-def ruler_mark(codes: Sequence[Code], photo: Photo, hint: MarkHint) -> Mark | None:
-    """The ruler of the hint's length; None where there is none, it is bent, or several disagree."""
+def ruler_mark(codes: Sequence[Code], photo: Photo, hint: MarkHint, *, one_end: bool) -> Mark | None:
+    """The ruler of the hint's length; None where there is none, it is bent, or several disagree.
+
+    Args:
+        one_end: Whether one end alone will do.
+    """
     ends: dict[str, list[Code]] = {"A": [], "B": []}
     for code in codes:
         found = RULER_END.fullmatch(code.text)
@@ -38,10 +44,11 @@ def ruler_mark(codes: Sequence[Code], photo: Photo, hint: MarkHint) -> Mark | No
         return None  # two rulers: which end belongs to which is a guess
     if ends["A"] and ends["B"]:
         return _whole(ends["A"][0], ends["B"][0], photo, hint)
-    for code in ends["A"] + ends["B"]:
+    for code in ends["A"] + ends["B"] if one_end else []:
         part = square_mark(code, photo, MarkHint("qr", hint.size_mm * CODE_SHARE))
         if part is not None:
-            return Mark("ruler", part.corners, part.mm_per_pixel, part.confidence, part.tilt_degrees)
+            sure = _ONE_END * part.confidence
+            return Mark("ruler", part.corners, part.mm_per_pixel, sure, part.tilt_degrees)
     return None
 
 
