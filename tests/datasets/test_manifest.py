@@ -160,7 +160,7 @@ def test_columns_of_ones_own_are_kept(tmp_path: Path, write_photo: Photos) -> No
         ({"cotton_pct": 60.0, "wool_pct": 30.0}, r"4 compositions do not sum to 100 %: c0 \(90 %\)"),
         ({"cotton_pct": 120.0, "wool_pct": -20.0}, r"4 captures have shares outside 0\.\.100 %"),
         ({"mark": "disc"}, "4 captures have a mark but no size above 0"),
-        ({"mark": "coin", "mark_mm": 25.0}, "column 'mark' holds coin; it may be qr, disc, sheet, ruler or empty"),
+        ({"mark": "coin", "mark_mm": 25.0}, "'mark' holds coin; it may be qr, disc, sheet, ruler or empty"),
         ({"season": "monsoon"}, "column 'season' holds monsoon; it may be summer, winter or empty"),
     ],
 )
