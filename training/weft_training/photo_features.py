@@ -84,8 +84,8 @@ class PhotoFeatures:
     def _look(self, photos: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """What the stem sees in a photo, first, and in its views.
 
-        The photo itself is looked at in full precision, as the exported graph will; in its views a rounding is
-        one small change more, and mixed precision is three times as fast on one core.
+        The photo itself is looked at in full precision, as the exported graph will; in its views a rounding
+        is one small change more, and mixed precision is three times as fast on one core.
         """
         mixed = self._recipe.compute.precision == "bf16-mixed" and len(photos) > 1
         with torch.inference_mode():
