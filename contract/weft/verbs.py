@@ -115,6 +115,8 @@ def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bo
     from weft.spectra import Cube
 
     label = {name: stated.pop(name) for name in ("declare", "language", "carded", "decorative", "antistatic")}
+    if label["declare"] is None and any(label.values()):
+        raise click.UsageError("these options are about a label: add --declare eu or --declare cn")
     read = read_scan_path(scan, **stated)
     identifier = Identifier(load_bundle(bundle or BUNDLED / "fibre.onnx", task="composition"))
     if isinstance(read, Cube):
@@ -125,11 +127,12 @@ def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bo
         found, what = identifier.identify(read), read.quantity.replace("_", " ")
     if map_file is not None:
         _write_map(map_file, found)
+    lines, declared = _declared(found, identifier.bundle, **label)  # first: it may refuse
     if as_json:
         shares = [asdict(item) for item in found.shares]
         answer = {"path": str(scan), "shares": shares, "unknown": found.unknown, "warnings": found.warnings}
         answer |= {"map": _areas(found), "bundle": _about(identifier.bundle)}
-        click.echo(_json(answer | _declared(found, identifier.bundle, **label)[1]))
+        click.echo(_json(answer | declared))
         return
     first, last = read.wavelength_nm[0], read.wavelength_nm[-1]
     click.echo(f"{scan.name}: {what}, {len(read.wavelength_nm)} points from {first:.0f} to {last:.0f} nm")
@@ -137,7 +140,7 @@ def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bo
         click.echo(f"  {line}")
     for warning in found.warnings:
         click.echo(f"  mind: {warning}")
-    for line in _declared(found, identifier.bundle, **label)[0]:
+    for line in lines:
         click.echo(f"  {line}")
     card = identifier.bundle.card
     click.echo(f"  by {card.name} {card.version}, trained on {card.trained_on} data: {card.dataset}")

@@ -150,3 +150,19 @@ def test_a_fibre_that_is_not_there_cannot_be_decorative(scan: Path, tiny_fibre_b
 
     assert result.exit_code == 1
     assert "the answer names no silk" in result.output
+
+
+def test_options_of_a_label_without_a_standard_are_refused(scan: Path, tiny_fibre_bundle: Path) -> None:
+    result = weft(scan, "--bundle", tiny_fibre_bundle, "--language", "de")
+
+    assert result.exit_code == 2
+    assert "add --declare eu or --declare cn" in result.output
+
+
+def test_a_language_that_the_standard_has_not_is_said_before_any_answer(
+    scan: Path, tiny_fibre_bundle: Path
+) -> None:
+    result = weft(scan, "--bundle", tiny_fibre_bundle, "--declare", "cn", "--language", "fr")
+
+    assert result.exit_code != 0
+    assert "%" not in result.output
