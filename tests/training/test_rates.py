@@ -81,7 +81,7 @@ def test_the_average_has_the_batch_norm_statistics_of_its_own_weights() -> None:
 
     expected = float((inputs * average[0].weight.detach()).var())
     assert abs(float(average[1].running_var) / expected - 1) < 0.05
-    assert float(net[1].running_var) / expected > 1.3, "copied statistics would be this far off"
+    assert float(net[1].running_var) / expected > 1.1, "copied statistics would be this far off"
     assert int(average[1].num_batches_tracked) == 200
 
 

@@ -14,7 +14,7 @@ from weft_training.leaderboard_lines import Measured, Result, Rival
 from weft_training.leaderboard_page import said
 from weft_training.result import as_json_text, compare, read_results, result_of, strongest, write_results
 
-FOOD_ONE, FOOD_ALL, _, FOOD_INTERVALS = LINES[:4]
+FOOD_ONE, FOOD_ALL, FOOD_INTERVALS = find_lines(["food-one", "food-all", "food-intervals"])
 
 
 def food(error: float, *, subjects: int = 60, seed: int = 0) -> pd.DataFrame:

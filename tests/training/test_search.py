@@ -217,6 +217,7 @@ def test_a_storage_that_cannot_be_reached_is_said(spectra_recipe: Path, space: P
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_two_workers_share_a_study_and_a_killed_ones_trial_is_done_by_another(
     spectra_recipe: Path, space: Path, tmp_path: Path
 ) -> None:
