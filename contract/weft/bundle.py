@@ -30,6 +30,7 @@ PROOF_CASES: Final = 4
 OUTPUTS: Final[Mapping[Task, frozenset[str]]] = {
     "weight": frozenset({"grams", "low_grams", "high_grams"}),
     "composition": frozenset({"shares", "low", "high", "unknown"}),
+    "belt": frozenset({"shares", "unknown"}),
 }
 BUNDLED: Final = Path(__file__).parent / "bundles"
 
@@ -90,7 +91,7 @@ def load_bundle(path: Path, *, task: Task | None = None, threads: int = 0) -> Bu
 
     Args:
         path: The bundle's file.
-        task: Refuse a bundle of the other task.
+        task: Refuse a bundle of another task.
         threads: ONNX Runtime threads for one call; 0 leaves the choice to it.
 
     Raises:
@@ -165,7 +166,7 @@ def prove(bundle: Bundle, cases: list[tuple[Arrays, Arrays]]) -> None:
         CardError: The graph answers for another number of fibres than the card names.
     """
     bound = bundle.card.proof.bound
-    section = bundle.card.composition
+    section = bundle.card.composition or bundle.card.belt
     words = () if bundle.card.weight is None else bundle.card.weight.advice
     for number, (inputs, expected) in enumerate(cases, start=1):
         try:

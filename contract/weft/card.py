@@ -9,7 +9,7 @@ from weft.errors import CardError, FibreError
 from weft.fibres import fibre
 from weft.quality import Fault
 
-Task = Literal["weight", "composition"]
+Task = Literal["weight", "composition", "belt"]
 TrainedOn = Literal["real", "simulated"]
 Extra = Literal["mm_per_pixel", "season", "wrap"]
 SEASONS: tuple[str, ...] = ("summer", "winter")  # graph input: 0 unknown, then 1, 2 in this order
@@ -76,16 +76,91 @@ class FibreCard(Section):
 
     @model_validator(mode="after")
     def is_a_list_of_fibres_on_a_grid(self) -> "FibreCard":
-        try:
-            known = {fibre(name).name for name in self.fibres}
-        except FibreError as error:
-            raise ValueError(str(error)) from error
-        if len(known) < len(self.fibres):
-            raise ValueError("a fibre is named twice")
+        _check_fibres(self.fibres)
         if not all(low < high for low, high in pairwise(self.grid_nm)):
             raise ValueError("grid_nm does not ascend")
         if not self.needed_nm[0] < self.needed_nm[1]:
             raise ValueError("needed_nm does not ascend")
+        return self
+
+
+class VoteCard(Section):
+    """How the pixels of one piece become one answer, and how far that may be off: `weft.line.reader`."""
+
+    fewest_pixels: int = Field(ge=1)  # that look like a textile; of fewer no composition is said
+    # Distances between two compositions are half the sum of the shares' differences: 0 the same, 1 disjoint.
+    stray_distance: float = Field(gt=0, le=1)  # further from the rest: a print, a button, a seam; no vote
+    part_distance: float = Field(gt=0, le=1)  # two groups of pixels so far apart are two materials,
+    part_separation: float = Field(gt=0)  # if that is so many times the spread within them,
+    part_share: float = Field(gt=0, lt=0.5)  # and the smaller group has so much of the pixels
+    edges_share: tuple[float, ...] = ()  # band of a share = number of edges <= it
+    # Likewise of the pixels' mean distance from their vote: for answers that say a blend, and a pure fibre.
+    edges_scatter: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    # (kinds, F, bands): around a share, by kind of answer, fibre and band. Kinds: blends of the smallest
+    # scatter, of the next, ..., then pure ones likewise. None: no honest interval is available.
+    margin: tuple[tuple[tuple[float, ...], ...], ...] | None = None
+
+    @model_validator(mode="after")
+    def has_margins_of_all_kinds(self) -> "VoteCard":
+        kinds = sum(len(edges) + 1 for edges in self.edges_scatter)
+        if self.margin is not None and len(self.margin) != kinds:
+            raise ValueError(f"margin must hold {kinds} kinds of answer, got {len(self.margin)}")
+        return self
+
+
+class TrialCard(Section):
+    """Pieces left out of training as the vote answered them: what thresholds and plans are drawn from."""
+
+    predicted: tuple[tuple[float, ...], ...]  # (pieces, F)
+    truth: tuple[tuple[float, ...], ...]  # (pieces, F); all 0 for what is no known textile
+    scatter: tuple[float, ...]  # (pieces,) of the vote
+    unknown: tuple[float, ...]  # (pieces,) as predicted
+    mixed: tuple[bool, ...]  # (pieces,) as said
+    grams: tuple[float, ...] = ()  # (pieces,) true; empty where they are not known
+
+    @model_validator(mode="after")
+    def is_a_table(self) -> "TrialCard":
+        columns = (self.predicted, self.truth, self.scatter, self.unknown, self.mixed)
+        rows = {len(column) for column in columns}
+        if len(rows | ({len(self.grams)} if self.grams else set())) > 1:
+            raise ValueError("the columns of the trial differ in length")
+        return self
+
+
+class MassCard(Section):
+    """Grams per square centimetre that a piece covers, from simulated or weighed pieces, by main fibre."""
+
+    grams_per_cm2: dict[str, float]  # fibre -> median
+    low_ratio: float = Field(gt=0, le=1)  # true grams over estimated: the interval's lower end
+    high_ratio: float = Field(ge=1)
+    coverage: float = Field(gt=0, lt=1)
+    pieces: int = Field(ge=9)  # left out of the fit, that the ratios were calibrated on
+
+
+class BeltCard(Section):
+    """What a belt bundle takes, how its vote goes, and what it has seen."""
+
+    fibres: tuple[str, ...] = Field(min_length=2)  # order of the F axis, names of `weft.fibres`
+    wavelength_nm: tuple[float, ...] = Field(min_length=8)  # the camera's bands, ascending: the L axis
+    camera: str  # that it was trained for, in words
+    share_range: dict[str, tuple[float, float]]  # fibre -> smallest and largest share seen in training
+    unknown_threshold: float = Field(default=0.5, ge=0, le=1)  # of a pixel; of a piece: of its pixels' mean
+    vote: VoteCard
+    trial: TrialCard | None = None
+    mass: MassCard | None = None  # None: it was trained on pieces without a mass
+
+    @model_validator(mode="after")
+    def is_a_list_of_fibres_on_an_axis(self) -> "BeltCard":
+        _check_fibres(self.fibres)
+        if not all(low < high for low, high in pairwise(self.wavelength_nm)):
+            raise ValueError("wavelength_nm does not ascend")
+        bands = len(self.vote.edges_share) + 1
+        for kind in self.vote.margin or ():
+            if len(kind) != len(self.fibres) or any(len(row) != bands for row in kind):
+                raise ValueError(f"vote.margin must hold {len(self.fibres)} fibres by {bands} bands")
+        rows = () if self.trial is None else (*self.trial.predicted, *self.trial.truth)
+        if any(len(row) != len(self.fibres) for row in rows):
+            raise ValueError(f"trial must hold {len(self.fibres)} shares a piece")
         return self
 
 
@@ -133,6 +208,7 @@ class Card(Section):
     proof: Proof
     weight: WeightCard | None = None
     composition: FibreCard | None = None
+    belt: BeltCard | None = None
     recalibration: RecalibrationCard | None = None  # None: as it was trained
 
     @model_validator(mode="after")
@@ -141,6 +217,8 @@ class Card(Section):
             raise ValueError("task and section `weight` contradict each other")
         if (self.composition is not None) != (self.task == "composition"):
             raise ValueError("task and section `composition` contradict each other")
+        if (self.belt is not None) != (self.task == "belt"):
+            raise ValueError("task and section `belt` contradict each other")
         if self.coverage is not None and self.calibration_subjects < 9:
             raise ValueError("an interval needs at least 9 calibration subjects")
         return self
@@ -156,3 +234,13 @@ def read_card(text: str) -> Card:
         raise CardError(
             f"bundle card: {where}: {first['msg']}; export the bundle again with this version of Weft"
         ) from error
+
+
+def _check_fibres(fibres: tuple[str, ...]) -> None:
+    """ValueError, as a validator raises it, unless all are known fibres and none is named twice."""
+    try:
+        known = {fibre(name).name for name in fibres}
+    except FibreError as error:
+        raise ValueError(str(error)) from error
+    if len(known) < len(fibres):
+        raise ValueError("a fibre is named twice")

@@ -24,6 +24,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "inspect": "Show what a bundle is, takes and is worth.",
     "label": "Print scale marks: QR labels, a ruler, a dot.",
     "serve": "Answer over HTTP, with pages.",
+    "line": "Describe, check and look back on a sorting line.",
+    "replay": "Stream a recorded belt to a line at true speed.",
     "harvest": "Turn kept, weighed estimates into training data.",
     "import": "Bring a data set into a manifest.",
     "check": "Report what would spoil a training.",

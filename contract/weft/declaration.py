@@ -20,6 +20,7 @@ Language = Literal["en", "de", "fr", "zh"]
 Exemption = Literal["decorative", "antistatic"]
 
 LANGUAGES: Final[Mapping[Standard, tuple[Language, ...]]] = {"eu": ("en", "de", "fr"), "cn": ("zh",)}
+_EACH: Final = 2  # margins that are too wide are told one by one up to here
 TITLES: Final[Mapping[Standard, str]] = {"eu": "Regulation (EU) No 1007/2011", "cn": "GB/T 29862-2013"}
 OTHER: Final[Mapping[Language, str]] = {
     "en": "other fibres",
@@ -279,6 +280,7 @@ def _checked(
                 f"up to {beyond:.1%} of fibres that the label would not name{said}; {undeclared:.1%} are "
                 f"let pass"
             )
+    wide: list[str] = []
     for span, entry in zip(declared, entries, strict=True):
         share = entry.percent / 100
         allowed = _allowed(entry.percent, rules)
@@ -286,7 +288,7 @@ def _checked(
         if len(entries) == 1:
             continue  # "100 %" has no tolerance: what may be beside it was looked at above
         if max(span.high - share, share - span.low) > allowed + 1e-9:
-            faults.append(
+            wide.append(
                 f"{word} may be anything from {span.low:.1%} to {span.high:.1%}; a label of {entry.percent}% "
                 f"holds from {max(0.0, share - allowed):.0%} to {min(1.0, share + allowed):.0%}"
             )
@@ -294,6 +296,12 @@ def _checked(
             faults.append(f"{word} may not be there at all")
         if span.name is None and share > rules.other_together:
             faults.append(f"other fibres would be {share:.0%}, {rules.other_together:.0%} is the most")
+    if len(wide) > _EACH:  # one after the other they would only repeat themselves
+        said = ", ".join(
+            f"{span.name or 'other fibres'} {span.low:.0%} to {span.high:.0%}" for span in declared
+        )
+        wide = [f"the margins are wider than a label may be off: {said}"]
+    faults = [*faults, *wide]
     named = sorted((entry for entry in entries if entry.fibre is not None), key=lambda entry: -entry.percent)
     return (*named, *(entry for entry in entries if entry.fibre is None)), faults
 

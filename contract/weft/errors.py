@@ -18,19 +18,27 @@
     │   ├── SealError               the file is not the one that was sealed
     │   ├── CardError               the metadata is missing or does not hold
     │   ├── ProofError              this machine's engine answers differently from the trained model
-    │   └── WrongTaskError          a weight bundle where a fibre bundle is needed, or the reverse
+    │   └── WrongTaskError          a weight or belt bundle where a fibre bundle is needed, ...
     ├── FibreError                  an unknown fibre name, shares that do not sum to 1
     ├── ManifestError               a table of captures that cannot be trained or measured on
     ├── RecipeError                 a misspelt, missing or impossible setting
     ├── RecalibrationError          known swatches that carry no correction
     ├── RunError                    a training run that cannot be resumed, exported or promoted
+    ├── LineError                   a sorting line
+    │   ├── LineDescriptionError    cameras, belt or ejectors that do not hang together
+    │   ├── RuleError               lanes that contradict each other, a misspelt fibre
+    │   ├── FrameError              half a frame, another shape than the camera's, out of order
+    │   └── LineReferenceError      references that are stale, saturated or of another camera
     └── StoreError                  a database or folder that cannot be used
 
 A message is one sentence fit to show to an operator: what we got, what we need, what to do.
 `slug` is the stable name under which HTTP answers report the kind.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from weft.line.lanes import Finding
 
 
 class WeftError(Exception):
@@ -139,6 +147,44 @@ class RecalibrationError(WeftError):
 
 class RunError(WeftError):
     slug = "bad-run"
+
+
+class LineError(WeftError):
+    slug = "bad-line"
+
+
+class LineDescriptionError(LineError):
+    slug = "bad-line-description"
+
+
+class RuleError(LineError):
+    """Lanes that cannot be decided by; `findings` holds all that was found, not the first fault alone."""
+
+    slug = "bad-rules"
+
+    def __init__(self, message: str, *, findings: tuple["Finding", ...] = ()) -> None:
+        super().__init__(message)
+        self.findings = findings
+
+
+class FrameError(LineError):
+    slug = "bad-frame"
+
+
+class LineReferenceError(LineError):
+    """References that no reflectance can be computed with; `code` is the alarm that says so."""
+
+    slug = "bad-reference"
+    code: Literal["reference-missing", "reference-stale", "reference-saturated"]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: Literal["reference-missing", "reference-stale", "reference-saturated"] = "reference-missing",
+    ) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class StoreError(WeftError):

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from weft.explain_photo import PhotoExplanation
     from weft.explain_scan import ScanExplanation
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_OF_PHOTOS = frozenset({"photo", "mark", "mark_mm", "season", "wrap"})
+_OF_SCANS = frozenset({"fibre", "unit", "quantity"})
 _PHOTOS = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}
 
 
@@ -39,12 +42,23 @@ def explain(files: tuple[Path, ...], as_json: bool, **asked: Any) -> None:
     """
     photos = [path.suffix.lower() in _PHOTOS for path in files]
     _check_out(asked["out"], ".png" if all(photos) else ".svg")
+    if all(photos) or len(files) == 1:
+        _check_options(_OF_SCANS if all(photos) else _OF_PHOTOS, "photo" if all(photos) else "scan")
     if all(photos):
         _explain_photo(files, as_json, **asked)
     elif len(files) == 1:
         _explain_scan(files[0], as_json, **asked)
     else:
         raise click.UsageError("give the photos of one thing, or one scan")
+
+
+def _check_options(others: frozenset[str], kind: str) -> None:
+    """An option that says nothing about this kind of file is a slip, not to be passed over."""
+    context = click.get_current_context()
+    stray = [name for name in others if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if stray:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(stray))
+        raise click.UsageError(f"{named} says nothing about a {kind}; leave it out")
 
 
 def _check_out(out: Path | None, ending: str) -> None:
@@ -64,14 +78,15 @@ def _explain_photo(files: tuple[Path, ...], as_json: bool, **asked: Any) -> None
     from weft.explain_drawing import draw_parts
     from weft.explain_photo import explain_photo
     from weft.marks import wanted
+    from weft.verbs import prepared_from
     from weft.weigher import Subject, Weigher
 
     try:
         hint = wanted(asked["mark"], asked["mark_mm"])
     except ValueError as error:
-        raise click.UsageError(f"--mark and --mark-mm are given together: {error}") from error
+        raise click.UsageError(f"give --mark and --mark-mm together: {error}") from error
     weigher = Weigher(load_bundle(asked["bundle"] or BUNDLED / "weight.onnx", task="weight"))
-    prepared = weigher.prepare_all([path.read_bytes() for path in files], hint)
+    prepared = prepared_from(files, weigher, hint)
     subject = Subject(prepared, asked["season"], asked["wrap"])
     place = asked["photo"] - 1
 

@@ -37,6 +37,8 @@ def label(codes: tuple[str, ...], out: Path | None, **asked: Any) -> None:
 
     if out is not None and out.suffix.lower() in _PICTURES:  # it would become x.png.pdf, unseen
         raise click.UsageError(f"--out {out}: a mark is true to size only as .pdf or .svg; name one of these")
+    if str(out) == "-":
+        raise click.UsageError("--out -: labels are files to print, not text; name one, such as labels.pdf")
     named = [*codes, *(_lines(asked["codes_from"]) if asked["codes_from"] else ())]
     if (asked["ruler"] is not None) + (asked["dot"] is not None) + bool(named) != 1:
         raise click.UsageError("name the codes to print, or --ruler, or --dot: one of the three")

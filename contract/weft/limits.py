@@ -11,3 +11,5 @@ SPECTRUM_POINTS: Final = 10_000
 SPECTRUM_POINTS_MIN: Final = 8
 CUBE_BYTES: Final = 2_000_000_000  # unpacked
 SCAN_FILE_BYTES: Final = 60_000_000  # a scan file as uploaded, zip or text
+FRAME_BYTES: Final = 60_000_000  # one message of a line's camera
+FRAME_ROWS: Final = 4_096  # lines of the NIR camera in it

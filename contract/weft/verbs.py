@@ -9,9 +9,10 @@ import click
 
 if TYPE_CHECKING:
     from weft.bundle import Bundle
-    from weft.card import WeightCard
+    from weft.card import BeltCard, WeightCard
     from weft.identifier import Composition
-    from weft.weigher import Estimate, PhotoFinding
+    from weft.marks import MarkHint
+    from weft.weigher import Estimate, PhotoFinding, Prepared, Weigher
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _SUBJECTS_TO_JUDGE = 20  # under this the coverage of intervals says little
@@ -43,9 +44,9 @@ def estimate(photos: tuple[Path, ...], bundle: Path | None, as_json: bool, **kno
     try:
         hint = wanted(kind, known["mark_mm"])
     except ValueError as error:
-        raise click.UsageError(f"--mark and --mark-mm are given together: {error}") from error
+        raise click.UsageError(f"give --mark and --mark-mm together: {error}") from error
     weigher = Weigher(load_bundle(bundle or BUNDLED / "weight.onnx", task="weight"))
-    prepared = weigher.prepare_all([path.read_bytes() for path in photos], hint)
+    prepared = prepared_from(photos, weigher, hint)
     found = weigher.weigh(prepared, season=known["season"], wrap=known["wrap"])
     if as_json:
         each = [
@@ -61,6 +62,18 @@ def estimate(photos: tuple[Path, ...], bundle: Path | None, as_json: bool, **kno
         click.echo(f"  mind: {warning}")
     card = weigher.card
     click.echo(f"  by {card.name} {card.version}, trained on {card.trained_on} data: {card.dataset}")
+
+
+def prepared_from(
+    photos: "tuple[Path, ...]", weigher: "Weigher", hint: "MarkHint | None"
+) -> "tuple[Prepared, ...]":
+    """As `Weigher.prepare_all`, with the first file's name before the error where none can be used."""
+    from weft.errors import PhotoError
+
+    try:
+        return weigher.prepare_all([path.read_bytes() for path in photos], hint)
+    except PhotoError as error:
+        raise type(error)(f"{photos[0]}: {error}") from error
 
 
 def _weight(found: "Estimate") -> str:
@@ -258,9 +271,34 @@ def _shift(section: "WeightCard | None") -> list[tuple[str, str]]:
     return [("unfamiliar", words)]
 
 
+def _vote(section: "BeltCard | None") -> list[tuple[str, str]]:
+    """How pixels become an answer; a trial by its length, margins in points."""
+    if section is None:
+        return []
+    plain = {
+        name: value for name, value in section.vote if name not in {"edges_share", "edges_scatter", "margin"}
+    }
+    rows = [("vote", _shown(plain))]
+    bands = "/".join(f"{edge:.0%}" for edge in (0, *section.vote.edges_share))
+    kinds = [
+        f"{kind}, scatter {most}"
+        for kind, edges in zip(("blend", "pure"), section.vote.edges_scatter, strict=True)
+        for most in (*(f"to {edge:.2g}" for edge in edges), "above")
+    ]
+    for kind, table in zip(kinds, section.vote.margin or (), strict=False):
+        points = ", ".join(
+            f"{fibre} {'/'.join(f'{100 * margin:.0f}' for margin in row)}"
+            for fibre, row in zip(section.fibres, table, strict=True)
+        )
+        rows.append((kind, f"margins in points, for shares from {bands}: {points}"))
+    if section.trial is not None:
+        rows.append(("trial", f"{len(section.trial.unknown)} pieces that were left out of training"))
+    return rows
+
+
 def _sections(bundle: "Bundle") -> dict[str, list[tuple[str, str]]]:
     card, proof = bundle.card, bundle.card.proof
-    part = card.weight or card.composition
+    part = card.weight or card.composition or card.belt
     margin = "none: no honest interval is available"
     if card.coverage is not None:
         margin = f"{card.coverage:.0%}, calibrated on {card.calibration_subjects} subjects"
@@ -280,8 +318,9 @@ def _sections(bundle: "Bundle") -> dict[str, list[tuple[str, str]]]:
         "Takes": [
             (name.replace("_", " "), _shown(value))
             for name, value in dict(part or {}).items()
-            if name != "shift"
-        ],
+            if name not in {"shift", "vote", "trial"}
+        ]
+        + _vote(card.belt),
         "Inputs": [(name, f"{kind} {_shape(shape)}") for name, kind, shape in bundle.inputs()],
         "Outputs": [(name, f"{kind} {_shape(shape)}") for name, kind, shape in bundle.outputs()],
         "Metrics": [(name, f"{value:.4g}") for name, value in card.metrics.items()],
@@ -297,8 +336,12 @@ def _sections(bundle: "Bundle") -> dict[str, list[tuple[str, str]]]:
 
 def _shown(value: Any) -> str:
     """A field of the card on one line; a long grid by its ends."""
+    from pydantic import BaseModel
+
+    if isinstance(value, BaseModel):
+        return _shown(dict(value))
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+        return ", ".join(f"{str(name).replace('_', ' ')} {_shown(each)}" for name, each in value.items())
     if isinstance(value, tuple):
         items: tuple[Any, ...] = value
         if len(items) > 24:

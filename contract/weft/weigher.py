@@ -269,7 +269,9 @@ class Weigher:
             warnings.append("the photos disagree more than photos of one thing do; send photos of one parcel")
         repeated = sum("repeated" in photo.finding.advice for photo in subject.photos)
         if repeated:
-            warnings.append(f"{repeated} of {len(subject.photos)} photos are sent twice and count once")
+            warnings.append(
+                f"{repeated} of {len(subject.photos)} photos repeat an earlier one and do not count"
+            )
         if not lightest <= grams <= heaviest:
             warnings.append(
                 f"{grams:.0f} g lies outside the {lightest:.0f}-{heaviest:.0f} g this bundle was trained on"

@@ -93,7 +93,7 @@ def test_a_mark_without_its_size_is_a_slip_of_usage(photo: Path, tiny_weight_bun
     code, _, err = weft("estimate", photo, "--bundle", tiny_weight_bundle, "--mark", "qr")
 
     assert code == 2
-    assert "--mark and --mark-mm are given together" in err
+    assert "give --mark and --mark-mm together" in err
 
 
 @pytest.mark.parametrize("verb", ["estimate", "inspect"])
@@ -114,7 +114,7 @@ def test_a_photo_that_is_none_is_refused_in_one_line(tmp_path: Path, tiny_weight
 
     assert weft("estimate", text, "--bundle", tiny_weight_bundle)[::2] == (
         1,
-        "Error: this is not an image; send a JPEG, PNG, WebP or HEIC photo\n",
+        f"Error: {text}: this is not an image; send a JPEG, PNG, WebP or HEIC photo\n",
     )
 
 

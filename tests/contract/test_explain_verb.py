@@ -27,3 +27,12 @@ def test_a_picture_that_cannot_be_written_is_refused_at_once(
     assert refused.exit_code == 2
     assert message in refused.output
     assert [path.name for path in tmp_path.iterdir()] == [asked]
+
+
+def test_an_option_about_the_other_kind_of_file_is_refused_not_passed_over() -> None:
+    scan = "serving/weft_serving/pages/static/example-scan.csv"
+
+    reply = CliRunner().invoke(explain, [scan, "--mark", "qr", "--mark-mm", "60"])
+
+    assert reply.exit_code == 2
+    assert "--mark, --mark-mm says nothing about a scan; leave it out" in reply.output

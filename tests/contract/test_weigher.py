@@ -145,7 +145,7 @@ def test_the_same_photo_twice_counts_once_and_is_said_to_be_there_twice(weigher:
         (True, ()), (True, ()), (False, ("repeated",)),
     ]  # fmt: skip
     assert found.grams == weigher.weigh(weigher.prepare_all(files[:2])).grams
-    assert found.warnings == ("1 of 3 photos are sent twice and count once",)
+    assert found.warnings == ("1 of 3 photos repeat an earlier one and do not count",)
 
 
 def test_without_an_honest_interval_none_is_made_up(tmp_path: Path, write_weight_bundle: Writer) -> None:

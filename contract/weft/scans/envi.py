@@ -91,7 +91,7 @@ def read_envi_path(
         ReferenceNeededError: Raw counts without both references, or references that are of no use.
         QuantityError: Quantity or unit is missing or does not fit the values.
     """
-    main = _beside(path)
+    main = open_envi(path)
     references = tuple(
         None if file is None else _reference(file.name, file, main.header) for file in (white, dark)
     )
@@ -181,8 +181,14 @@ def header_beside(path: Path) -> Path | None:
     )
 
 
-def _beside(path: Path) -> Source:
-    """A header's data, or a data file's header, in the same folder."""
+def open_envi(path: Path) -> Source:
+    """A header with its data file, either named by the other, in the same folder; nothing is read yet.
+
+    Raises:
+        UnsupportedScanError: One of the two is missing.
+        BrokenScanError: The header cannot be believed.
+        ScanTooLargeError: More than 2 GB.
+    """
     found = header_beside(path)
     if found is None or not found.is_file():
         raise UnsupportedScanError(f"{path.name}: no ENVI header beside it; name a .hdr file")
@@ -206,7 +212,7 @@ def _beside(path: Path) -> Source:
 def _reference(name: str, path: Path, like: Header) -> Source:
     """A reference with its own header, or bare data laid out as the cube's, of any number of lines."""
     if header_beside(path) is not None:
-        return _beside(path)
+        return open_envi(path)
     return _bare(name, path, like)
 
 
