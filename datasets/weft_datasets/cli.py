@@ -176,6 +176,31 @@ def spectra(out: Path, **options: Any) -> None:
     _made(manifest, out)
 
 
+@simulate.command()
+@click.option("--line", type=FILE, required=True, help="A line's file, such as configs/lines/demo.yaml.")
+@click.option("--seconds", type=click.FloatRange(0.1, 3_600), required=True, help="How long the belt runs.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--out", type=FILE, required=True, help="An empty folder, or one to be made.")
+@click.option("--sheet", type=FILE, help="Also draw its first six seconds with the truth in, PNG.")
+def belt(line: Path, out: Path, *, sheet: Path | None, **options: Any) -> None:
+    """A moving belt of garments: raw NIR lines, colour frames, references, truth (docs/line/simulator.md)."""
+    from weft.line.description import read_description
+    from weft_datasets.belt.record import write_recording
+    from weft_datasets.belt.sheet import write_sheet
+
+    try:
+        made = write_recording(line, out, **options)
+        if sheet is not None:
+            write_sheet(read_description(line), sheet, seconds=min(made.seconds, 6.0), seed=options["seed"])
+    except (WeftError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(
+        f"{out}: {made.pieces} pieces, {made.grams / 1000:.1f} kg in {made.seconds:g} s, "
+        f"{made.lines} NIR lines, {made.frames} frames, simulated"
+    )
+    click.echo(f"next: weft replay {out} --line NAME --speed 1.0")
+
+
 def _made(manifest: Any, out: Path) -> None:
     frame = manifest.frame
     click.echo(

@@ -144,9 +144,15 @@ def _absorption(rows: Material, rng: np.random.Generator, *, spread: Spread, war
     return absorption_per_mass(solid, density=made.density)
 
 
-def drawn_swatch(rng: np.random.Generator, *, spread: Spread, black: bool = False) -> Swatch:
-    """A garment; `black` ones hold so much pigment that next to nothing of their fibres is to be seen."""
-    shares = drawn_shares(rng)
+def drawn_swatch(
+    rng: np.random.Generator, *, spread: Spread, black: bool = False, shares: Shares | None = None
+) -> Swatch:
+    """A garment; `black` ones hold so much pigment that next to nothing of their fibres is to be seen.
+
+    Args:
+        shares: What its label says; None: drawn.
+    """
+    shares = drawn_shares(rng) if shares is None else shares
     warming = float(rng.normal(2.0, 6.0))
     colour = drawn_colour(rng)
     if black:
@@ -203,10 +209,10 @@ def reflectance(swatch: Swatch, rng: np.random.Generator, *, spread: Spread, hum
         # Half of the layer, the face, is richer in one fibre; which side is up is chance.
         lean = 0.5 * swatch.plated * min(spot[0], 1.0 - spot[0]) * rng.choice([-1.0, 1.0])
         face = _moved(spot, lean)
-        back = _mixed(_moved(spot, -lean), absorption, scatter, swatch.apart, 0.5 * weight, backing)
-        inner = _mixed(face, absorption, scatter, swatch.apart, 0.5 * weight, back)
+        back = mixed_layer(_moved(spot, -lean), absorption, scatter, swatch.apart, 0.5 * weight, backing)
+        inner = mixed_layer(face, absorption, scatter, swatch.apart, 0.5 * weight, back)
     else:
-        inner = _mixed(spot, absorption, scatter, swatch.apart, weight, backing)
+        inner = mixed_layer(spot, absorption, scatter, swatch.apart, weight, backing)
     cover = 1.0 - (1.0 - swatch.cover) ** layers
     inner = cover * inner + (1.0 - cover) * backing
     return with_surface(inner, shine=swatch.shine * float(np.exp(rng.normal(0.0, 0.3))))
@@ -231,7 +237,7 @@ def _moved(shares: Floats, by: float) -> Floats:
     return np.append(first, shares[1:] * (1.0 - first) / (1.0 - shares[0]))
 
 
-def _mixed(
+def mixed_layer(
     shares: Floats,
     absorption: list[Floats],
     scatter: list[Floats],

@@ -8,7 +8,7 @@ import pytest
 from weft_datasets.instruments import INNER_NM
 from weft_datasets.makes import Spread
 from weft_datasets.scatter import layer_reflectance
-from weft_datasets.swatches import _mixed, _moved, _seen_shares, drawn_swatch, reflectance
+from weft_datasets.swatches import _moved, _seen_shares, drawn_swatch, mixed_layer, reflectance
 
 BLACK = np.zeros_like(INNER_NM)
 
@@ -43,7 +43,7 @@ def test_elastane_in_the_core_of_its_yarns_is_seen_less_than_the_label_says() ->
 def test_a_mixture_of_a_fibre_with_itself_is_that_fibre(apart: float) -> None:
     k, s = np.full_like(INNER_NM, 0.4), np.full_like(INNER_NM, 9.0)
 
-    found = _mixed(np.array([0.3, 0.7]), [k, k], [s, s], apart, 0.2, BLACK)
+    found = mixed_layer(np.array([0.3, 0.7]), [k, k], [s, s], apart, 0.2, BLACK)
 
     np.testing.assert_allclose(found, layer_reflectance(k, s, weight=0.2, backing=BLACK))
 
@@ -54,7 +54,7 @@ def test_yarns_side_by_side_reflect_more_than_one_mixed_yarn() -> None:
     s = np.full_like(INNER_NM, 9.0)
 
     mixed, aside = (
-        _mixed(np.array([0.5, 0.5]), [dark, pale], [s, s], apart, 1.0, BLACK) for apart in (0.0, 1.0)
+        mixed_layer(np.array([0.5, 0.5]), [dark, pale], [s, s], apart, 1.0, BLACK) for apart in (0.0, 1.0)
     )
 
     assert (aside > mixed + 0.1).all()
