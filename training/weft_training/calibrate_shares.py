@@ -100,6 +100,20 @@ def calibrate_shares(
     )
 
 
+def margins_of_group(
+    miss: Floats, predicted: Floats, weights: Floats, coverage: float, needed: int
+) -> Floats:
+    """(F, bands) margins so that all shares of an answer of this group lie inside together.
+
+    Args:
+        miss: (B, F) |predicted - true|, of which `predicted` are the shares.
+        needed: Subjects that a fibre's own margin needs; else it is pooled over the fibres of the group.
+    """
+    band = np.searchsorted(SHARE_EDGES, predicted, side="right")
+    margin = np.nan_to_num(_margins(miss, band, weights, coverage, needed), nan=1.0)
+    return _whole_answers(margin, miss, band, weights, coverage)
+
+
 def judge_shares(predictions: pd.DataFrame, fibres: Sequence[str], coverage: float) -> float | None:
     """Part of scans with all true shares inside, each fold's margins calibrated on the other folds only.
 

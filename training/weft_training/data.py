@@ -16,7 +16,9 @@ from weft.errors import ManifestError
 from weft_datasets.columns import UNKNOWN, truth_columns
 from weft_datasets.manifest import Manifest, read_manifest
 from weft_datasets.splits import folds_by_subject, holdout_by_subject
+from weft_training.belt_recipe import BeltData, SimulateBelt
 from weft_training.recipe import (
+    BeltRecipe,
     FibreRecipe,
     Recipe,
     SimulateParcels,
@@ -136,11 +138,16 @@ def _manifest(recipe: Recipe) -> Manifest:
     simulate = recipe.data.simulate
     assert simulate is not None, "the recipe was checked to have one source"
     made_by = [recipe.task, simulate.model_dump(mode="json"), _simulator()]
+    if isinstance(recipe, BeltRecipe):
+        made_by.append(recipe.model.camera.model_dump(mode="json"))
     settings = json.dumps(made_by, sort_keys=True)
     folder = recipe.compute.cache / "simulated" / hashlib.sha256(settings.encode()).hexdigest()[:16]
     done = folder / "manifest.parquet"
     if done.is_file():
         return read_manifest(done)
+    if isinstance(recipe, BeltRecipe):
+        return _simulate_belt(folder, recipe)
+    assert not isinstance(simulate, SimulateBelt), "only a belt's recipe simulates one"
     return _simulate(folder, simulate)
 
 
@@ -169,6 +176,21 @@ def _simulate(folder: Path, settings: SimulateParcels | SimulateSpectra) -> Mani
 
     return write_spectra(
         folder, subjects=settings.subjects, seed=settings.seed, scans=settings.scans, grid=settings.grid
+    )
+
+
+def _simulate_belt(folder: Path, recipe: BeltRecipe) -> Manifest:
+    from weft_datasets.belt.samples import write_samples
+
+    settings = recipe.data.simulate
+    assert settings is not None, "the caller looked"
+    return write_samples(
+        folder,
+        camera=recipe.model.camera.described(),
+        pieces=settings.pieces,
+        seed=settings.seed,
+        pixels=settings.pixels,
+        cameras=settings.cameras,
     )
 
 
@@ -212,7 +234,7 @@ def _weighed(manifest: Manifest, recipe: WeightRecipe) -> Manifest:
     return _take(manifest, keep, "rows with a mass above 0 g and no fault")
 
 
-def _composed(manifest: Manifest, data: SpectrumData) -> Manifest:
+def _composed(manifest: Manifest, data: SpectrumData | BeltData) -> Manifest:
     frame = manifest.frame
     if manifest.kind != "spectrum" or not manifest.has_composition:
         raise ManifestError(
@@ -245,7 +267,7 @@ def manifest_bands(manifest: Manifest) -> tuple[str, ...]:
     return ("red", "green", "blue") if bands is None else tuple(bands)
 
 
-def target_shares(captures: Captures, recipe: FibreRecipe) -> NDArray[np.float64]:
+def target_shares(captures: Captures, recipe: FibreRecipe | BeltRecipe) -> NDArray[np.float64]:
     """(rows, F + 1) fractions, unknown last; overlooked traces are spread over the other fibres."""
     shares = captures.manifest.shares(recipe.data.fibres)
     if recipe.data.others == "drop":

@@ -11,7 +11,6 @@ import onnx
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.export import Dim
 
 from weft.bundle import CARD_KEY, PROOF_CASES, PROOF_KEY, gap, open_bundle, pack_proof, sealed
@@ -19,6 +18,8 @@ from weft.card import Card, FibreCard, Proof, WeightCard
 from weft.errors import RunError
 from weft.limits import SPECTRUM_POINTS
 from weft_training.advice import learn_advice
+from weft_training.belt_export import prepare_belt
+from weft_training.belt_task import BeltTask
 from weft_training.calibrate import calibrate_weight
 from weft_training.calibrate_shares import calibrate_shares
 from weft_training.data import load_captures
@@ -26,14 +27,12 @@ from weft_training.familiarity import shift_of
 from weft_training.fibre_net import FibreGraph
 from weft_training.fibre_task import FibreTask
 from weft_training.fit import load_net, make_task
+from weft_training.prepared import CASES, Inputs, Prepared
 from weft_training.proof_inputs import made_photos, made_scans
 from weft_training.recipe import dump_recipe
 from weft_training.run import Run, write_atomically
 from weft_training.weighing_graph import WeighingGraph
 from weft_training.weight_task import WeightTask
-
-Inputs = dict[str, NDArray[Any]]
-CASES = 64  # inputs on which ONNX Runtime is compared with torch; half of them real
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +40,6 @@ class ExportReport:
     path: Path
     card: Card
     sha256: str
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A graph that answers, and what its card says that depends on the task."""
-
-    graph: nn.Module
-    outputs: list[str]  # names of what the graph returns
-    example: Inputs
-    dynamic: dict[str, dict[int, Any]]
-    made: list[Inputs]  # synthetic inputs: the only ones that may travel
-    real: list[Inputs]
-    card: dict[str, Any]
 
 
 def export_run(run: Run, out: Path) -> ExportReport:
@@ -75,6 +61,8 @@ def export_run(run: Run, out: Path) -> ExportReport:
     real = _real_inputs(task, seed=run.recipe.seed)
     if isinstance(task, WeightTask):
         prepared = _prepare_weight(task, net, predictions, real)
+    elif isinstance(task, BeltTask):
+        prepared = prepare_belt(task, net, predictions, real)
     else:
         assert isinstance(task, FibreTask)
         prepared = _prepare_composition(task, net, predictions, real)

@@ -23,12 +23,13 @@ from tqdm import tqdm
 
 from weft.errors import RecipeError
 from weft_training.ahead import made_ahead
+from weft_training.belt_task import BeltTask
 from weft_training.data import TRAIN, Captures, load_captures, split_captures
 from weft_training.fibre_task import FibreTask
 from weft_training.metrics import metrics_of
 from weft_training.patience import Watch, watched_loss, watched_rows
 from weft_training.rates import parameter_groups, set_rates, start_average, update_average
-from weft_training.recipe import Recipe, WeightRecipe
+from weft_training.recipe import BeltRecipe, Recipe, WeightRecipe
 from weft_training.run import Run, write_atomically, write_frame, write_state
 from weft_training.step import Batch, Criterion, train_step
 from weft_training.weight_task import WeightTask
@@ -45,7 +46,7 @@ class Stateful(Protocol):
 
 
 class Task(Protocol):
-    """What the loop needs to know of photos or spectra. Rows are numbers of captures."""
+    """What the loop needs to know of photos, spectra or pixels. Rows are numbers of captures."""
 
     captures: Captures
     criterion: Criterion
@@ -78,6 +79,8 @@ class Stage:
 def make_task(recipe: Recipe, captures: Captures) -> Task:
     if isinstance(recipe, WeightRecipe):
         return WeightTask(captures, recipe)
+    if isinstance(recipe, BeltRecipe):
+        return BeltTask(captures, recipe)
     return FibreTask(captures, recipe)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from weft.card import Task
+from weft_training.belt_calibrate import nested_votes
 from weft_training.calibrate_shares import known_rows, nested_margins, share_figures
 from weft_training.coverage import interval_figures, nested_intervals
 
@@ -36,6 +37,8 @@ def metrics_of(
     if task == "weight":
         found = weight_metrics(predictions, coverage=coverage, resamples=resamples)
     else:
+        if task == "belt":
+            predictions = nested_votes(predictions, fibres_of(predictions), coverage)
         found = composition_metrics(predictions, coverage=coverage, resamples=resamples)
     return {name: value for name, value in found.items() if np.isfinite(value)}
 

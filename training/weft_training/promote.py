@@ -14,7 +14,11 @@ from weft.card import Task
 from weft.errors import StoreError
 from weft_training.track import crown, fetch_bundle, find_version, open_client
 
-FILES: Final[dict[Task, str]] = {"weight": "weight.onnx", "composition": "fibre.onnx"}
+FILES: Final[dict[Task, str]] = {
+    "weight": "weight.onnx",
+    "composition": "fibre.onnx",
+    "belt": "belt.onnx",
+}
 
 
 @dataclass(frozen=True, slots=True)

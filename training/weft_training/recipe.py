@@ -6,19 +6,16 @@ names its path. `docs/recipes.md` explains every key.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from weft.errors import FibreError, RecipeError
-from weft.fibres import fibre
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from weft.errors import RecipeError
+from weft_training.belt_recipe import BeltAugment, BeltData, BeltModel, BeltVote
+from weft_training.section import DataSection, FibreData, Section, one_source
 
 
 class SplitSection(Section):
@@ -98,13 +95,6 @@ class SimulateSpectra(Section):
     grid: tuple[float, float, float] | None = None  # first and last nm and step; None: each instrument's own
 
 
-class DataSection(Section):
-    manifest: Path | None = None  # relative to the working directory
-    exclude_subjects: tuple[str, ...] = ()
-    where: dict[str, str | float | bool] = Field(default_factory=dict)  # column: value that rows must have
-    most_subjects: int | None = Field(default=None, ge=2)  # a first look at a large set
-
-
 class PhotoData(DataSection):
     simulate: SimulateParcels | None = None
     decode_px: int = Field(default=320, ge=32)
@@ -113,25 +103,15 @@ class PhotoData(DataSection):
 
     @model_validator(mode="after")
     def has_one_source(self) -> "PhotoData":
-        return _one_source(self)
+        return one_source(self)
 
 
-class SpectrumData(DataSection):
+class SpectrumData(FibreData):
     simulate: SimulateSpectra | None = None
-    fibres: tuple[str, ...] = Field(min_length=2)  # what the net tells apart, names of weft.fibres
-    others: Literal["drop", "unknown"] = "drop"  # rows with a fibre outside `fibres`
-    trace_share: float = Field(default=0.0, ge=0, lt=0.5)  # up to this much of other fibres is overlooked
 
     @model_validator(mode="after")
     def has_one_source(self) -> "SpectrumData":
-        for name in self.fibres:
-            try:
-                known = fibre(name).name
-            except FibreError as error:
-                raise ValueError(str(error)) from error
-            if known != name:
-                raise ValueError(f"fibre {name!r} is called {known!r} here")
-        return _one_source(self)
+        return one_source(self)
 
 
 class WeightModel(Section):
@@ -331,8 +311,21 @@ class FibreRecipe(WholeRecipe):
         return self
 
 
-Recipe = WeightRecipe | FibreRecipe
-Data = TypeVar("Data", PhotoData, SpectrumData)
+class BeltRecipe(WholeRecipe):
+    task: Literal["belt"]
+    data: BeltData
+    model: BeltModel
+    augment: BeltAugment = BeltAugment()
+    vote: BeltVote = BeltVote()
+
+    @model_validator(mode="after")
+    def holds_together(self) -> "BeltRecipe":
+        if self.optim.epochs == 0:
+            raise ValueError("optim.epochs: 0 trains nothing; a belt's net has no closed form")
+        return self
+
+
+Recipe = WeightRecipe | FibreRecipe | BeltRecipe
 _RECIPE: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="task")])
 
 
@@ -368,15 +361,9 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _one_source(data: Data) -> Data:
-    if (data.manifest is None) == (data.simulate is None):
-        raise ValueError("needs either `manifest` or `simulate`")
-    return data
-
-
 def _where(location: tuple[int | str, ...]) -> str:
     # Pydantic puts the discriminator's value first; it is no key of the file.
-    tagged = location[:1] in {("weight",), ("composition",)}
+    tagged = location[:1] in {("weight",), ("composition",), ("belt",)}
     keys = [str(part) for part in location[tagged:]]
     return ".".join(keys) or "task"
 
@@ -385,7 +372,7 @@ def _what(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "there is no such key; see docs/recipes.md"
     if fault["type"] == "union_tag_not_found":
-        return "this key is missing; write `task: weight` or `task: composition`"
+        return "this key is missing; write `task: weight`, `task: composition` or `task: belt`"
     if fault["type"] == "missing":
         return "this key is missing"
     return str(fault["msg"])

@@ -38,6 +38,13 @@ HEADLINES: Final[dict[Task, tuple[tuple[str, str, str, int], ...]]] = {
         ("share_coverage", "all true shares inside their margins", "of scans", 3),
         ("answered", "scans that fit the bundle", "of scans", 3),
     ),
+    "belt": (
+        ("balanced_accuracy", "balanced accuracy of the main fibre, by garment", "", 3),
+        ("macro_f1", "macro F1 of the main fibre, by garment", "", 3),
+        ("mae_points", "mean error of a share", "points", 2),
+        ("unknown_auroc", "unknown told apart (AUROC)", "", 3),
+        ("share_coverage", "all true shares inside their margins", "of garments", 3),
+    ),
 }
 CAPTIONS: Final = {
     "predicted-against-true": "Each dot is one estimate; on the line it is right, dashed are half and twice.",

@@ -1,0 +1,23 @@
+"""What a task hands to the export: a graph that answers, inputs to compare it on, its part of the card."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+from torch import nn
+
+Inputs = dict[str, NDArray[Any]]
+CASES = 64  # inputs on which ONNX Runtime is compared with torch; half of them real
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A graph that answers, and what its card says that depends on the task."""
+
+    graph: nn.Module
+    outputs: list[str]  # names of what the graph returns
+    example: Inputs
+    dynamic: dict[str, dict[int, Any]]
+    made: list[Inputs]  # synthetic inputs: the only ones that may travel
+    real: list[Inputs]
+    card: dict[str, Any]
