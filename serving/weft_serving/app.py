@@ -1,5 +1,6 @@
 """The service as one ASGI app, built by a function from what it needs. Importing this loads nothing."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -17,12 +18,19 @@ from weft_serving import (
     explanations,
     health,
     metrics,
+    open_inference,
     pages,
     problems,
     stream,
 )
 from weft_serving.guard import BodyGuard
 from weft_serving.kept import check_folder
+from weft_serving.line import routes
+from weft_serving.line.exposition import LineFigures
+from weft_serving.line.lines import Lines
+from weft_serving.line.past.archive import LineArchive
+from weft_serving.line.show import page
+from weft_serving.line.stream import socket
 from weft_serving.metrics import Metrics, Observe
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent
@@ -35,11 +43,17 @@ _ABOUT = """Weighs and sorts used clothes by sight: photos to kilograms, near-in
 Errors are `application/problem+json` (RFC 9457); [/problems](/problems) lists every `type`.
 `WS /v1/stream`: the first message is JSON, `{"task": "weight"}` or `{"task": "composition", "wavelength_nm":
 [...], "quantity": "reflectance"}`; then each binary message, a JPEG or a little-endian float32 spectrum, gets
-one JSON answer with a running `number`, in order."""
+one JSON answer with a running `number`, in order.
+`WS /v1/lines/{line}`: frames of a sorting line in; commands, decisions, alarms and its state out: see
+docs/line/streaming.md. `/v2`: the Open Inference Protocol, with binary tensors."""
 
 
-def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Store) -> FastAPI:
+def create_app(
+    settings: Settings, *, weight: Bundle, fibre: Bundle, store: Store, lines: Lines | None = None
+) -> FastAPI:
     """The whole service on two loaded bundles and an open store; it closes the store when it stops.
+
+    Lines start and stop with it.
 
     Raises:
         StoreError: Photos are to be kept in a folder that cannot be written.
@@ -47,6 +61,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
     """
     if settings.keep_photos is not None:
         check_folder(settings.keep_photos)
+    sorting = lines or Lines(LineArchive(store), None, None)
     service = Service(
         settings=settings,
         weight=weight,
@@ -62,7 +77,9 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None, None]:
+        sorting.start()
         yield
+        await asyncio.to_thread(sorting.close)
         service.pool.close()
         service.cubes.close()
         store.close()
@@ -74,6 +91,7 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
     _watch(service)
     for part in (estimates, compositions, explanations, stream, bundles, health, metrics):
         app.include_router(part.router)
+    _join(app, sorting)
     pages.install(app)
     docs_page.install(app)
     problems.install(app)
@@ -86,6 +104,16 @@ def create_app(settings: Settings, *, weight: Bundle, fibre: Bundle, store: Stor
     )
     app.add_middleware(Observe, metrics=service.metrics)
     return app
+
+
+def _join(app: FastAPI, lines: Lines) -> None:
+    """Streams, state, rules, pages and figures of the sorting lines."""
+    app.state.sorting_lines = lines
+    app.state.lines = lines.engines
+    app.state.service.metrics.registry.register(LineFigures(lines.engines))
+    for part in (socket, routes, open_inference):
+        app.include_router(part.router)
+    page.install(app, lines.pages, lines.archive)
 
 
 def _watch(service: Service) -> None:

@@ -25,6 +25,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--keep-photos", type=click.Path(path_type=Path, file_okay=False), help="Keep photos in this folder."
 )
+@click.option(
+    "--lines", type=click.Path(path_type=Path), help="Run sorting lines: a line's YAML file, or a folder."
+)
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads that decode and infer.  [default: 2]")
 def serve(
     weight: Path | None,
@@ -33,9 +36,12 @@ def serve(
     port: int | None,
     database: str | None,
     keep_photos: Path | None,
+    lines: Path | None,
     workers: int | None,
 ) -> None:
     """Answer over HTTP until stopped. Every option has a variable WEFT_...; see docs/service.md."""
+    # Read when numpy is imported: its products here are small, threads for them take a line's time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from weft.errors import WeftError
     from weft_serving.run import run_service
     from weft_serving.settings import read_settings
@@ -49,6 +55,7 @@ def serve(
             port=port,
             database_url=database,
             keep_photos=keep_photos,
+            lines=lines,
             workers=workers,
         )
         run_service(settings, say=click.echo)

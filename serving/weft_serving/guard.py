@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from starlette.responses import JSONResponse
+
 from weft.limits import REQUEST_BYTES
 from weft_serving.problems import (
     BadBodyError,
@@ -73,11 +75,18 @@ async def _refuse(scope: Scope, error: Refusal, send: Send) -> None:
         error.slug, str(error), instance=str(scope["path"])[:200], request=scope.get("weft.request")
     )
     retry = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
-    response = reply(made, retry)
+    # Clients of the open inference protocol read one field.
+    response = (
+        JSONResponse({"error": str(error)}, made.status, retry) if _is_open(scope) else reply(made, retry)
+    )
     await send(
         {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
     )
     await send({"type": "http.response.body", "body": bytes(response.body)})
+
+
+def _is_open(scope: Scope) -> bool:
+    return str(scope["path"]).startswith("/v2/")
 
 
 class _Body:
@@ -90,7 +99,9 @@ class _Body:
         self._receive = receive
         self._started = time.monotonic()
         kind = self._headers.get(b"content-type", b"").lower()
-        self._limit = REQUEST_BYTES if kind.startswith(b"multipart/form-data") else JSON_BYTES
+        tensors = _is_open(scope) and b"inference-header-content-length" in self._headers
+        large = tensors or kind.startswith(b"multipart/form-data")
+        self._limit = REQUEST_BYTES if large else JSON_BYTES
         self.counted = 0
         self.asked = False
         self.ended = not (b"content-length" in self._headers or b"transfer-encoding" in self._headers)
@@ -154,7 +165,7 @@ class _Body:
             self.ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
 
     def _too_large(self, got: int) -> BodyTooLargeError:
-        what = "with files" if self._limit == REQUEST_BYTES else "without files"
+        what = "with files or binary tensors" if self._limit == REQUEST_BYTES else "without files"
         return BodyTooLargeError(
             f"the body has {got:,} bytes or more, at most {self._limit:,} are taken {what}; send less at once"
         )

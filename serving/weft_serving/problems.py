@@ -12,7 +12,14 @@ from markupsafe import escape
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.exceptions import HTTPException
 
-from weft.errors import InputError, StoreError, WeftError
+from weft.errors import (
+    FrameError,
+    InputError,
+    LineReferenceError,
+    RuleError,
+    StoreError,
+    WeftError,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -59,10 +66,23 @@ KINDS: Final[Mapping[str, Kind]] = {
     "grid-mismatch": Kind(
         422, "Wavelengths do not reach", "Scan the range that the bundle needs: see /v1/bundles."
     ),
+    # sorting lines
+    "bad-frame": Kind(
+        422, "Frame cannot be used", "Half a frame, or a header that is not so: see docs/line/streaming.md."
+    ),
+    "bad-rules": Kind(422, "Lane rules contradict themselves", "Correct the rules as `detail` says."),
+    "bad-reference": Kind(422, "References cannot be used", "Record white and dark anew: see `detail`."),
+    "bad-line-description": Kind(
+        500, "Line is described wrongly", "The operator has to correct the line's file."
+    ),
+    "bad-line": Kind(500, "Line cannot be used", "The operator has to look at the line; its alarms say why."),
     # requests
     "bad-request": Kind(400, "Request cannot be read", "The body is not what its headers say; see /docs."),
     "invalid-request": Kind(
         422, "Request does not fit", "A field is missing, misspelt or out of range; see /docs."
+    ),
+    "token-needed": Kind(
+        401, "Token is needed", "Send `Authorization: Bearer` and the token that the operator set."
     ),
     "not-found": Kind(404, "Not found", "Nothing has this address or this id; ids come with each answer."),
     "method-not-allowed": Kind(
@@ -110,6 +130,10 @@ class InvalidRequestError(Refusal):
 
 class TooManyFilesError(InvalidRequestError):
     """More files under one name than it takes."""
+
+
+class TokenNeededError(Refusal):
+    slug = "token-needed"
 
 
 class NotFoundError(Refusal):
@@ -168,7 +192,7 @@ def make_problem(slug: str, detail: str, *, instance: str, request: str | None =
 
 def problem_of(error: WeftError, *, instance: str, request: str | None = None) -> Problem:
     """The problem for one of our errors. What an operator caused is not told to a client word by word."""
-    told = isinstance(error, InputError | Refusal)
+    told = isinstance(error, InputError | Refusal | FrameError | RuleError | LineReferenceError)
     detail = str(error) if told else KINDS.get(error.slug, KINDS["error"]).help
     return make_problem(error.slug, detail, instance=instance, request=request)
 
@@ -190,7 +214,9 @@ async def refuse(request: Request, error: Exception) -> Response:
     retry = (
         error.retry_after if isinstance(error, Refusal) else (5 if isinstance(error, StoreError) else None)
     )
-    headers = {"Retry-After": str(retry)} if retry is not None else None
+    headers = {"Retry-After": str(retry)} if retry is not None else {}
+    if isinstance(error, TokenNeededError):
+        headers["WWW-Authenticate"] = "Bearer"
     return reply(problem_of(error, **where(request)), headers)
 
 

@@ -13,9 +13,11 @@ import uvicorn
 from weft.bundle import BUNDLED, Bundle, load_bundle
 from weft.card import Task
 from weft.errors import BundleError, StoreError
-from weft.limits import PHOTO_BYTES
+from weft.limits import FRAME_BYTES, PHOTO_BYTES
 from weft_serving.app import create_app
 from weft_serving.headers import headers_within
+from weft_serving.line.haste import rest_memory
+from weft_serving.line.lines import Lines, open_lines
 from weft_serving.metrics import log
 from weft_serving.settings import Settings
 from weft_serving.store import open_store
@@ -27,14 +29,17 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
     Raises:
         StoreError: The port, the database or the photo folder cannot be used.
         BundleError: A bundle is missing or does not hold.
+        LineError: A line's file, its rules, or the plant's MQTT or OPC UA cannot be used.
     """
     listening = listen(settings.host, settings.port)
     try:
         weight = load_bundle(find_bundle(settings, "weight"), task="weight", threads=1)
         fibre = load_bundle(find_bundle(settings, "composition"), task="composition", threads=1)
         store = open_store(settings.database_url)
-        app = create_app(settings, weight=weight, fibre=fibre, store=store)
-        for line in greeting(listening, settings, weight=weight, fibre=fibre):
+        belt = load_bundle(find_bundle(settings, "belt"), task="belt", threads=1) if settings.lines else None
+        lines = open_lines(settings, store, belt)
+        app = create_app(settings, weight=weight, fibre=fibre, store=store, lines=lines)
+        for line in greeting(listening, settings, weight=weight, fibre=fibre, lines=lines):
             say(line)
         _log_to_stderr()
         config = uvicorn.Config(
@@ -43,19 +48,38 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
             log_config=None,
             access_log=False,  # its lines hold ids and addresses; ours do not
             server_header=False,
-            ws_max_size=PHOTO_BYTES + 3_000_000,  # a little too large is answered, far too large closes
+            ws_max_size=max(PHOTO_BYTES, FRAME_BYTES) + 3_000_000,  # a little too large is answered
             ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
             timeout_graceful_shutdown=10,
         )
+        if lines.engines:
+            rest_memory()
         with suppress(KeyboardInterrupt):  # the usual way to stop it
-            uvicorn.Server(config).run(sockets=[listening])
+            _Server(config, lines).run(sockets=[listening])
     finally:
         listening.close()
 
 
+class _Server(uvicorn.Server):
+    """Ends the pages' event streams itself: it would wait for them for as long as it may."""
+
+    def __init__(self, config: uvicorn.Config, lines: Lines) -> None:
+        super().__init__(config)
+        self._lines = lines
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for page in self._lines.pages.values():
+            page.close()
+        await super().shutdown(sockets)
+
+
 def find_bundle(settings: Settings, task: Task) -> Path:
     """The named file, else the one in the folder of bundles, else the package's own."""
-    chosen, name = (settings.weight, "weight.onnx") if task == "weight" else (settings.fibre, "fibre.onnx")
+    chosen, name, option = {
+        "weight": (settings.weight, "weight.onnx", "--weight FILE"),
+        "composition": (settings.fibre, "fibre.onnx", "--fibre FILE"),
+        "belt": (settings.belt, "belt.onnx", "WEFT_BELT"),
+    }[task]
     if chosen is not None:
         return chosen
     if settings.bundles is not None:
@@ -64,10 +88,7 @@ def find_bundle(settings: Settings, task: Task) -> Path:
         if (settings.bundles / name).exists():
             return settings.bundles / name
     if not (BUNDLED / name).exists():
-        option = "--weight" if task == "weight" else "--fibre"
-        raise BundleError(
-            f"this install brings no {name}; name a bundle with {option} FILE or set WEFT_BUNDLES"
-        )
+        raise BundleError(f"this install brings no {name}; name a bundle with {option} or set WEFT_BUNDLES")
     return BUNDLED / name
 
 
@@ -92,31 +113,40 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def greeting(listening: socket.socket, settings: Settings, *, weight: Bundle, fibre: Bundle) -> list[str]:
+def greeting(
+    listening: socket.socket, settings: Settings, *, weight: Bundle, fibre: Bundle, lines: Lines
+) -> list[str]:
     """Where the service is, what answers there, and two lines to try."""
     port = listening.getsockname()[1]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     base = f"http://{host}:{port}"
-    lines = [f"Weft is at {base}/ (its API at {base}/docs)"]
-    for bundle in (weight, fibre):
+    said = [f"Weft is at {base}/ (its API at {base}/docs)"]
+    for bundle in (weight, fibre, *([] if lines.bundle is None else [lines.bundle])):
         card = bundle.card
-        lines.append(f"  {card.task}: {card.name} {card.version}, trained on {card.trained_on} data")
+        said.append(f"  {card.task}: {card.name} {card.version}, trained on {card.trained_on} data")
+    for name, engine in lines.engines.items():
+        said.append(f"  line {name}: {base}/lines/{name} (rules {engine.rules.version})")
+    if lines.engines:
+        said.append(
+            "  without cameras: weft simulate belt --line FILE --seconds 60 --seed 1 --out runs/belt && "
+            f"weft replay runs/belt --line {next(iter(lines.engines))} --url {base.replace('http', 'ws')}"
+        )
     kept = f"photos are kept in {settings.keep_photos}" if settings.keep_photos else "photos are not kept"
-    lines.append(f"  {kept}")
-    lines.append(
+    said.append(f"  {kept}")
+    said.append(
         "Try, with the simulated parcel that comes along, or a photo of your own (-F photos=@photo.jpg):"
     )
-    lines.append(
+    said.append(
         f"  curl -s {base}/static/example-parcel.jpg | curl -F 'photos=@-;filename=parcel.jpg' -F mark=qr "
         f"-F mark_mm=60 {base}/v1/estimates"
     )
-    lines.append("or with the simulated scan:")
-    lines.append(
+    said.append("or with the simulated scan:")
+    said.append(
         f"  curl -s {base}/static/example-scan.csv | curl -F 'file=@-;filename=scan.csv' "
         f"{base}/v1/compositions"
     )
-    return lines
+    return said
 
 
 class _JsonLine(logging.Formatter):

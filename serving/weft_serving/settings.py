@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from weft.errors import StoreError
 
@@ -23,6 +23,20 @@ _VARIABLES = {
     "body_seconds": "WEFT_BODY_SECONDS",
     "idle_seconds": "WEFT_IDLE_SECONDS",
     "in_flight_bytes": "WEFT_IN_FLIGHT_BYTES",
+    "lines": "WEFT_LINES",
+    "belt": "WEFT_BELT",
+    "line_token": "WEFT_LINE_TOKEN",
+    "line_threads": "WEFT_LINE_THREADS",
+    "evidence_days": "WEFT_EVIDENCE_DAYS",
+    "evidence_bytes": "WEFT_EVIDENCE_BYTES",
+    "pieces_days": "WEFT_PIECES_DAYS",
+    "watch": "WEFT_WATCH",
+    "watch_without_encoder": "WEFT_WATCH_WITHOUT_ENCODER",
+    "mqtt_url": "WEFT_MQTT_URL",
+    "mqtt_password": "WEFT_MQTT_PASSWORD",
+    "outbox": "WEFT_OUTBOX",
+    "outbox_bytes": "WEFT_OUTBOX_BYTES",
+    "opcua_url": "WEFT_OPCUA_URL",
 }
 
 
@@ -46,6 +60,20 @@ class Settings(BaseModel):
     body_seconds: float = Field(default=300, gt=0)  # a request's body has to arrive within this
     idle_seconds: float = Field(default=20, gt=0)  # and may not pause for longer
     in_flight_bytes: int = Field(default=480_000_000, ge=1)  # bodies of all requests being received
+    lines: Path | None = None  # a sorting line's file, or a folder of them; None: no line
+    belt: Path | None = None  # the bundle that reads them; None: as for `weight` and `fibre`
+    line_token: SecretStr | None = None  # asked of cameras and for new rules; None: whoever can connect may
+    line_threads: int = Field(default=2, ge=1, le=64)  # of each line, that read NIR pixels
+    evidence_days: float = Field(default=30, gt=0)  # pictures and spectra of a line's pieces are kept so long
+    evidence_bytes: int = Field(default=5_000_000_000, ge=0)  # and no more of each line, the newest
+    pieces_days: float = Field(default=730, gt=0)  # their numbers are kept so long
+    watch: Path | None = None  # a folder with one for each line, into which cameras put finished cubes
+    watch_without_encoder: bool = False  # take cubes without counts: a guess, where no valve is connected
+    mqtt_url: SecretStr | None = None  # mqtt://[user:password@]host; None: lines say nothing over MQTT
+    mqtt_password: SecretStr | None = None  # overrules the one in the URL
+    outbox: Path = Path("weft-outbox")  # folder: what has still to reach the broker, one file a line
+    outbox_bytes: int = Field(default=268_435_456, ge=1_000_000)  # of each; then the newest are left out
+    opcua_url: SecretStr | None = None  # opc.tcp://0.0.0.0:4840; None: no OPC UA server
 
 
 def read_settings(environ: Mapping[str, str], **chosen: object) -> Settings:

@@ -12,19 +12,19 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.routing import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from weft.errors import BrokenScanError, TooLargeError, WeftError
 from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
 from weft.spectra import Quantity, Scan, make_scan
 from weft_serving.compositions import answer_composition
 from weft_serving.estimates import Circumstances, answer_weight, prepare_photos
+from weft_serving.greeting import read_greeting
 from weft_serving.metrics import log_fault
 from weft_serving.problems import (
     BusyError,
     InvalidRequestError,
     Refusal,
-    invalid,
     make_problem,
     problem_of,
 )
@@ -78,7 +78,12 @@ async def stream(socket: WebSocket) -> None:
 
 async def _serve(socket: WebSocket, service: Service) -> None:
     try:
-        greeting = _read_greeting(await asyncio.wait_for(socket.receive(), _GREETING_SECONDS))
+        greeting = read_greeting(
+            await asyncio.wait_for(socket.receive(), _GREETING_SECONDS),
+            _GREETINGS.validate_json,
+            characters=_GREETING_CHARACTERS,
+            example=_EXAMPLE,
+        )
         answerer = await service.pool.run_in_turn(lambda: _answerer(service, greeting))
     except TimeoutError:
         late = InvalidRequestError(f"no first message within {_GREETING_SECONDS:g} s; send {_EXAMPLE}")
@@ -102,20 +107,6 @@ async def _serve(socket: WebSocket, service: Service) -> None:
 _EXAMPLE: Final = (
     '{"task": "weight"} or {"task": "composition", "wavelength_nm": [...], "quantity": "reflectance"}'
 )
-
-
-def _read_greeting(message: Any) -> WeightGreeting | CompositionGreeting:
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1005))
-    text: str | None = message.get("text")
-    if text is None:
-        raise InvalidRequestError(f"the first message was binary; send JSON text first: {_EXAMPLE}")
-    if len(text) > _GREETING_CHARACTERS:
-        raise InvalidRequestError(f"the first message has {len(text):,} characters; send {_EXAMPLE}")
-    try:
-        return _GREETINGS.validate_json(text)
-    except ValidationError as error:
-        raise invalid(error, need=f"send as the first message {_EXAMPLE}") from error
 
 
 def _answerer(service: Service, greeting: WeightGreeting | CompositionGreeting) -> Answerer:

@@ -5,6 +5,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from weft.bundle import load_bundle
+from weft.line.records import Colour, Decision, Mass, Piece, Place, Share
 from weft_serving.app import create_app
+from weft_serving.line.sinks import Evidence
 from weft_serving.settings import Settings
 from weft_serving.store import open_store
 
@@ -105,3 +108,61 @@ def _scan(*, points: int = 81, from_nm: float = 900, to_nm: float = 1700, **chan
     nm = np.linspace(from_nm, to_nm, points)
     values = 0.8 - 0.6 * np.exp(-(((nm - 1200) / 90) ** 2))
     return {"wavelength_nm": nm.tolist(), "values": values.tolist(), "quantity": "reflectance"} | changes
+
+
+@pytest.fixture(scope="session")
+def line_decision() -> Callable[..., Decision]:
+    return _line_decision
+
+
+@pytest.fixture(scope="session")
+def line_evidence() -> Callable[..., Evidence]:
+    return _line_evidence
+
+
+def _line_decision(
+    number: int = 1,
+    *,
+    lane: str = "cotton",
+    shares: dict[str, float] | None = None,
+    grams: float | None = 250.0,
+    **changes: Any,
+) -> Decision:
+    """A decision on one garment of cotton; shares have margins of 5 points, grams of 20 %."""
+    given = {"cotton": 1.0} if shares is None else shares
+    seen_at = datetime(2026, 11, 22, 6, tzinfo=UTC) + timedelta(seconds=number % 86_400)
+    piece = Piece(
+        line=changes.pop("line", "demo"),
+        number=number,
+        seen_at=changes.pop("seen_at", seen_at),
+        place=Place(first_mm=900.0 * number, last_mm=900.0 * number + 600, left_mm=200, right_mm=700),
+        outline_mm=((900.0 * number, 200), (900.0 * number + 600, 450), (900.0 * number, 700)),
+        area_cm2=3_000.0,
+        pixels=4_000,
+        voted=3_600,
+        shares=tuple(
+            Share(fibre=fibre, share=share, low=max(0.0, share - 0.05), high=min(1.0, share + 0.05))
+            for fibre, share in given.items()
+        ),
+        unknown=changes.pop("unknown", 0.02),
+        flags=changes.pop("flags", ()),
+        colour=Colour(name="navy", lightness=22.0, a=4.0, b=-20.0),
+        mass=None if grams is None else Mass(grams=grams, low_grams=0.8 * grams, high_grams=1.25 * grams),
+        bundle_sha256="b" * 64,
+    )
+    told: dict[str, Any] = {
+        "wanted": lane,
+        "reason": "cotton 100 % is at least 95 %",
+        "rules_version": "5eed",
+        "decided_encoder": 9_000 * number + 7_000,
+        "latency_ms": 42.0,
+        "outcome": "fired",
+        "simulated": False,
+    }
+    return Decision(piece=piece, lane=lane, **(told | changes))
+
+
+def _line_evidence(number: int = 1, *, picture: bytes | None = b"\xff\xd8 a picture") -> Evidence:
+    wavelength_nm = np.linspace(935.0, 1720.0, 224)
+    absorbance = (0.3 + 0.1 * np.sin(wavelength_nm / 90 + number)).astype(np.float32)
+    return Evidence(wavelength_nm=wavelength_nm, absorbance=absorbance, picture=picture)

@@ -161,7 +161,7 @@ def test_the_stream_works_over_a_real_socket_and_its_messages_are_bounded(server
         line.send(b"\0" * 31_000_000)
         assert json.loads(line.recv(timeout=20))["status"] == 413
         with pytest.raises(ConnectionClosed):
-            send_and_wait(line, b"\0" * 40_000_000)
+            send_and_wait(line, b"\0" * 70_000_000)
     assert get(f"{server.base}/healthz") == {"status": "ok"}
 
 

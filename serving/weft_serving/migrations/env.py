@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from weft_serving.tables import Base
+from weft_serving.line.past.tables import Base  # with a line's tables
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 _HERE: Final = Path(__file__).parent
 # Nothing from elsewhere, nothing inline: a file name or a label that smuggles in markup finds no way to run.
 # `blob:` shows the chosen photos; uPlot positions its parts by style attributes.
-_POLICY: Final = (
+POLICY: Final = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
@@ -21,6 +21,6 @@ def install(app: FastAPI) -> None:
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def start() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]
-        return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
+        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")

@@ -1,0 +1,1 @@
+"""A sorting line in service: frames in, decisions out, everything kept."""

@@ -1,0 +1,1 @@
+"""What a line has done: kept, summed up, checked by hand."""

@@ -1,0 +1,1 @@
+"""From raw counts and pictures to pieces: references, belt, pixels, outlines, colour."""
