@@ -1,7 +1,8 @@
 """Tiny but complete bundles for every test that needs one: real graphs with card, proof and seal.
 
-`tiny_weight_bundle` and `tiny_fibre_bundle` are paths of files made once a session; `write_weight_bundle` and
-`write_fibre_bundle` write another with a changed card (`write_weight_bundle(path, coverage=None)`).
+`tiny_weight_bundle`, `tiny_fibre_bundle` and `tiny_belt_bundle` are paths of files made once a session;
+`write_weight_bundle`, `write_fibre_bundle` and `write_belt_bundle` write another with a changed card
+(`write_weight_bundle(path, coverage=None)`).
 The graphs are small formulas whose answers a test can compute by hand, and the proof comes from ONNX's own
 reference evaluator, so that `load_bundle` compares two engines here too.
 """
@@ -20,6 +21,7 @@ from weft.bundle import CARD_KEY, PROOF_KEY, pack_proof, sealed
 
 TINY_FIBRES = ("cotton", "wool", "polyester", "nylon")
 TINY_CENTRES_NM = (1000.0, 1200.0, 1400.0, 1600.0)  # a spectrum high around one of these is that fibre
+TINY_BELT_NM = tuple(float(nm) for nm in range(930, 1705, 25))  # 31 bands
 Node = tuple[str, list[str], str] | tuple[str, list[str], str, dict[str, Any]]
 Writer = Callable[..., Path]
 
@@ -44,6 +46,17 @@ def tiny_weight_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_fibre_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shares are a softmax over the mean absorbance around `TINY_CENTRES_NM`; a flat spectrum is unknown."""
     return _write_fibre_bundle(tmp_path_factory.mktemp("bundles") / "fibre.onnx")
+
+
+@pytest.fixture(scope="session")
+def write_belt_bundle() -> Writer:
+    return _write_belt_bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_belt_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shares are a softmax over the absorbance of a pixel around `TINY_CENTRES_NM`; a flat one is unknown."""
+    return _write_belt_bundle(tmp_path_factory.mktemp("bundles") / "belt.onnx")
 
 
 def _write_weight_bundle(path: Path, **changes: Any) -> Path:
@@ -85,6 +98,65 @@ def _write_fibre_bundle(path: Path, **changes: Any) -> Path:
     section |= changes.pop("composition", {})
     card = _card("composition", changes) | {"composition": section}
     return _write(path, _fibre_graph(spread=card["coverage"] is not None), card, _fibre_inputs())
+
+
+def _write_belt_bundle(path: Path, **changes: Any) -> Path:
+    """Write a belt bundle for the camera `TINY_BELT_NM`; `belt={...}` replaces fields of its section."""
+    section: dict[str, Any] = {
+        "fibres": list(TINY_FIBRES),
+        "wavelength_nm": list(TINY_BELT_NM),
+        "camera": "31 bands, for tests",
+        "share_range": {name: [0.0, 1.0] for name in TINY_FIBRES},
+        "unknown_threshold": 0.5,
+        "vote": {
+            "margin": [[[0.1]] * len(TINY_FIBRES)] * 2,
+            "edges_share": [],
+            "fewest_pixels": 4,
+            "stray_distance": 0.2,
+            "part_share": 0.15,
+            "part_distance": 0.3,
+            "part_separation": 3.5,
+        },
+    }
+    section |= changes.pop("belt", {})
+    card = _card("belt", changes) | {"belt": section}
+    return _write(path, _belt_graph(section["wavelength_nm"]), card, _belt_inputs(section["wavelength_nm"]))
+
+
+def _belt_graph(wavelength_nm: list[float]) -> ModelProto:
+    around = np.exp(-(((np.array(wavelength_nm)[:, None] - np.array(TINY_CENTRES_NM)) / 50) ** 2))
+    nodes: list[Node] = [
+        ("Max", ["reflectance", "floor"], "light"),
+        ("Log", ["light"], "log"),
+        ("ReduceMean", ["log", "last"], "mean", {"keepdims": 1}),
+        ("Sub", ["mean", "log"], "high"),  # (P, L) absorbance above its mean, times ln 10
+        ("MatMul", ["high", "around"], "heat"),
+        ("Mul", ["heat", "sharp"], "score"),
+        ("Softmax", ["score"], "shares", {"axis": -1}),
+        ("ReduceMax", ["score", "last"], "best", {"keepdims": 0}),
+        ("Sub", ["enough", "best"], "doubt"),
+        ("Sigmoid", ["doubt"], "unknown"),
+    ]
+    constants: dict[str, Any] = {
+        "floor": np.float32(1e-4),
+        "last": np.array([-1]),
+        "around": (around / around.sum(axis=0)).astype(np.float32),
+        "sharp": np.float32(30),
+        "enough": np.float32(5),
+    }
+    return _model(
+        nodes,
+        constants,
+        inputs=[("reflectance", TensorProto.FLOAT, ["P", len(wavelength_nm)])],
+        outputs=[("shares", ["P", len(TINY_FIBRES)]), ("unknown", ["P"])],
+    )
+
+
+def _belt_inputs(wavelength_nm: list[float]) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    light = rng.uniform(0.2, 0.9, (6, len(wavelength_nm))).astype(np.float32)
+    light[0], light[1, 0] = 0.5, -0.1
+    return [{"reflectance": light}]
 
 
 def _card(task: str, changes: dict[str, Any]) -> dict[str, Any]:

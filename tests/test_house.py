@@ -99,6 +99,7 @@ def test_the_wheel_carries_bundles_pages_and_migrations(tmp_path: Path) -> None:
     for needed in (
         "weft/bundles/weight.onnx",
         "weft/bundles/fibre.onnx",
+        "weft/bundles/belt.onnx",
         "weft_serving/pages/index.html",
         "weft_serving/pages/static/page.js",
         "weft_serving/pages/static/vendor/uPlot.iife.min.js",
