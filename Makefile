@@ -6,7 +6,7 @@ setup:
 	@scripts/setup
 
 serve: setup
-	@exec .venv/bin/weft serve --port $(PORT)
+	@exec .venv/bin/weft serve --port $(PORT) --lines configs/lines/demo.yaml
 
 test: setup
 	@scripts/check $(CHECK)
