@@ -32,6 +32,7 @@ from weft_serving.line.past.archive import LineArchive
 from weft_serving.line.show import page
 from weft_serving.line.stream import socket
 from weft_serving.metrics import Metrics, Observe
+from weft_serving.models import FibreModel, Models, WeightModel
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent
 from weft_serving.service import Service
@@ -64,10 +65,7 @@ def create_app(
     sorting = lines or Lines(LineArchive(store), None, None)
     service = Service(
         settings=settings,
-        weight=weight,
-        fibre=fibre,
-        weigher=Weigher(weight),
-        identifier=Identifier(fibre),
+        models=Models(WeightModel(weight, Weigher(weight)), FibreModel(fibre, Identifier(fibre))),
         store=store,
         pool=Pool(workers=settings.workers, waiting=settings.waiting),
         cubes=Pool(workers=1, waiting=settings.waiting // 4),
@@ -120,7 +118,7 @@ def _watch(service: Service) -> None:
     """Figures that are read when Prometheus asks, and the bundles' names."""
     service.metrics.jobs.set_function(lambda: service.pool.jobs + service.cubes.jobs)
     service.metrics.recent_bytes.set_function(lambda: service.recent.held_bytes)
-    for bundle in (service.weight, service.fibre):
+    for bundle in (service.models.weight.bundle, service.models.fibre.bundle):
         card = bundle.card
         service.metrics.bundles.labels(card.task).info(
             {

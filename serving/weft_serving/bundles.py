@@ -37,7 +37,9 @@ class BundlesAnswer(BaseModel):
 @router.get("/bundles")
 async def list_bundles(service: TheService) -> BundlesAnswer:
     """The loaded bundles: weight first, then composition."""
-    return BundlesAnswer(bundles=[_describe(service.weight), _describe(service.fibre)])
+    return BundlesAnswer(
+        bundles=[_describe(service.models.weight.bundle), _describe(service.models.fibre.bundle)]
+    )
 
 
 def _describe(bundle: Bundle) -> BundleAnswer:

@@ -17,8 +17,8 @@ from weft.identifier import Composition
 from weft.limits import SCAN_FILE_BYTES
 from weft.scans import read_scan
 from weft.spectra import Cube, Quantity, Scan, make_scan
+from weft_serving.answers import Answered
 from weft_serving.declarations import DeclarationsAnswer, answer_declarations
-from weft_serving.estimates import Answered
 from weft_serving.maps import draw_map, legend
 from weft_serving.problems import (
     ContentTypeError,
@@ -242,16 +242,16 @@ def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
     colours: list[dict[str, Any]] | None = None
     with service.metrics.stage("identify"):
         if isinstance(scan, Cube):
-            composition = service.identifier.identify_cube(scan)
+            composition = service.models.fibre.identifier.identify_cube(scan)
             mean = scan.mean_scan()
             if composition.map is not None:
                 names = _fibres(service)
                 png, colours = draw_map(composition.map), legend(composition.map, names)
         else:
-            composition = service.identifier.identify(scan)
+            composition = service.models.fibre.identifier.identify(scan)
             mean = scan
     answer = answer_composition(composition)
-    bundle = name_of(service.fibre)
+    bundle = name_of(service.models.fibre.bundle)
     row = CompositionRow(
         id=uuid.uuid4().hex,
         shares=[share.model_dump(mode="json") for share in answer.shares],
@@ -294,7 +294,7 @@ def _data(uploads: list[Upload] | None) -> bytes | None:
 
 
 def _fibres(service: Service) -> tuple[str, ...]:
-    section = service.fibre.card.composition
+    section = service.models.fibre.bundle.card.composition
     assert section is not None  # load_bundle has checked the task
     return section.fibres
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from weft.declaration import TITLES, Language, Margined, Standard, declare, labels
-from weft_serving.estimates import Answered
+from weft_serving.answers import Answered
 
 
 class DeclarationAnswer(Answered):

@@ -12,8 +12,11 @@ from weft.explain_scan import explain_scan
 from weft.limits import PHOTOS_PER_ESTIMATE
 from weft.spectra import Scan
 from weft.weigher import Subject
+from weft_serving.answers import Answered
+from weft_serving.circumstances import Circumstances
 from weft_serving.compositions import find_composition
-from weft_serving.estimates import Answered, Circumstances, find_estimate, photos_of
+from weft_serving.estimate_rows import find_estimate
+from weft_serving.estimates import photos_of
 from weft_serving.problems import problem_responses
 from weft_serving.service import BundleName, Service, TheService, name_of
 
@@ -101,7 +104,9 @@ def _explain_photo(service: Service, estimate_id: str, photo: int) -> PhotoExpla
     prepared = photos_of(service, row, circumstances.hint())
     with service.metrics.stage("explain"):
         found = explain_photo(
-            service.weigher, Subject(prepared, circumstances.season, circumstances.wrap), photo - 1
+            service.models.weight.weigher,
+            Subject(prepared, circumstances.season, circumstances.wrap),
+            photo - 1,
         )
     parts = [
         PartAnswer(
@@ -111,7 +116,7 @@ def _explain_photo(service: Service, estimate_id: str, photo: int) -> PhotoExpla
         for part in found.parts
     ]
     return PhotoExplanationAnswer(
-        photo=photo, grams=round(found.grams, 1), parts=parts, bundle=name_of(service.weight)
+        photo=photo, grams=round(found.grams, 1), parts=parts, bundle=name_of(service.models.weight.bundle)
     )
 
 
@@ -124,7 +129,7 @@ def _explain_scan(service: Service, composition_id: str, fibre: str | None) -> S
         "absorbance",
     )
     with service.metrics.stage("explain"):
-        found = explain_scan(service.identifier, scan, fibre)
+        found = explain_scan(service.models.fibre.identifier, scan, fibre)
     return ScanExplanationAnswer(
         fibre=found.fibre,
         share=min(1.0, round(found.share, 4)),
@@ -140,5 +145,5 @@ def _explain_scan(service: Service, composition_id: str, fibre: str | None) -> S
             for peak in found.peaks
         ],
         bands=[BandAnswer(**band._asdict()) for band in found.bands],
-        bundle=name_of(service.fibre),
+        bundle=name_of(service.models.fibre.bundle),
     )

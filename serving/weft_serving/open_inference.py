@@ -184,7 +184,11 @@ def _check_number(got: int, most: int, what: str) -> None:
 def _find(request: Request, model: str, version: str | None) -> Bundle:
     service = request.app.state.service
     lines = getattr(request.app.state, "sorting_lines", None)
-    loaded = {"weight": service.weight, "composition": service.fibre, "belt": getattr(lines, "bundle", None)}
+    loaded = {
+        "weight": service.models.weight.bundle,
+        "composition": service.models.fibre.bundle,
+        "belt": getattr(lines, "bundle", None),
+    }
     bundle = loaded.get(model)
     if bundle is None:
         why = "it is loaded with --lines" if model == "belt" else f"there are {', '.join(_MODELS)}"

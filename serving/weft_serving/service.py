@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import HTTPConnection
 
 from weft.bundle import Bundle
-from weft.identifier import Identifier
-from weft.weigher import Weigher
 from weft_serving.metrics import Metrics
+from weft_serving.models import Models
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent
 from weft_serving.settings import Settings
@@ -20,10 +19,7 @@ from weft_serving.store import Store
 @dataclass(frozen=True, slots=True)
 class Service:
     settings: Settings
-    weight: Bundle
-    fibre: Bundle
-    weigher: Weigher
-    identifier: Identifier
+    models: Models
     store: Store
     pool: Pool
     cubes: Pool  # one at a time: unpacked, a cube may take gigabytes

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from weft.errors import BrokenScanError, TooLargeError, WeftError
 from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
 from weft.spectra import Quantity, Scan, make_scan
+from weft_serving.answers import answer_weight
+from weft_serving.circumstances import Circumstances
 from weft_serving.compositions import answer_composition
-from weft_serving.estimates import Circumstances, answer_weight, prepare_photos
+from weft_serving.estimates import prepare_photos
 from weft_serving.greeting import read_greeting
 from weft_serving.metrics import log_fault
 from weft_serving.problems import (
@@ -115,7 +117,7 @@ def _answerer(service: Service, greeting: WeightGreeting | CompositionGreeting) 
         return lambda data: _weigh(service, greeting, data)
     points = len(greeting.wavelength_nm)
     middle = {"reflectance_percent": 50.0, "transmittance_percent": 50.0}.get(greeting.quantity, 0.5)
-    service.identifier.check_grid(_scan(greeting, np.full(points, middle, np.float32)))
+    service.models.fibre.identifier.check_grid(_scan(greeting, np.full(points, middle, np.float32)))
     return lambda data: _identify(service, greeting, data)
 
 
@@ -126,7 +128,7 @@ def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str,
         )
     prepared = prepare_photos(service, [data], greeting.hint())
     with service.metrics.stage("weigh"):
-        estimate = service.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
+        estimate = service.models.weight.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
     service.metrics.count_photos(estimate.photos)
     return answer_weight(estimate).model_dump(mode="json")
 
@@ -140,7 +142,7 @@ def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> d
         )
     scan = _scan(greeting, np.frombuffer(data, "<f4"))
     with service.metrics.stage("identify"):
-        return answer_composition(service.identifier.identify(scan)).model_dump(mode="json")
+        return answer_composition(service.models.fibre.identifier.identify(scan)).model_dump(mode="json")
 
 
 def _scan(greeting: CompositionGreeting, values: Any) -> Scan:

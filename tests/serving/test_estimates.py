@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from weft.marks import MarkHint
-from weft_serving.estimates import Circumstances
+from weft_serving.circumstances import Circumstances
 
 Jpeg = Callable[..., bytes]
 Photos = Callable[..., Any]
@@ -111,7 +111,7 @@ def test_a_weighing_that_comes_while_a_photo_is_added_stays(
     client: TestClient, jpeg: Jpeg, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = f"/v1/estimates/{estimate(client, photos(jpeg(0)))['id']}"
-    weigher: Any = client.app.state.service.weigher
+    weigher: Any = client.app.state.service.models.weight.weigher
     weigh = weigher.weigh
 
     def weigh_while_the_scale_speaks(*photos: Any, **known: Any) -> Any:

@@ -274,7 +274,7 @@ def test_a_fault_of_ours_is_a_problem_without_its_innards(
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("secret word")
 
-    monkeypatch.setattr(client.app.state.service.weigher, "weigh", fail)
+    monkeypatch.setattr(client.app.state.service.models.weight.weigher, "weigh", fail)
     with caplog.at_level("INFO", logger="weft.serving"):
         reply = client.post("/v1/estimates", files=photos(jpeg()), data={"parcel": "PRIVATE-7"})
 
