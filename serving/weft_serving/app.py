@@ -31,8 +31,9 @@ from weft_serving.line.lines import Lines
 from weft_serving.line.past.archive import LineArchive
 from weft_serving.line.show import page
 from weft_serving.line.stream import socket
-from weft_serving.metrics import Metrics, Observe
+from weft_serving.metrics import Metrics
 from weft_serving.models import FibreModel, Models, WeightModel
+from weft_serving.observe import Observe
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent
 from weft_serving.service import Service

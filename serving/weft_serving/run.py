@@ -18,7 +18,7 @@ from weft_serving.app import create_app
 from weft_serving.headers import headers_within
 from weft_serving.line.haste import rest_memory
 from weft_serving.line.lines import Lines, open_lines
-from weft_serving.metrics import log
+from weft_serving.observe import log
 from weft_serving.settings import Settings
 from weft_serving.store import open_store
 

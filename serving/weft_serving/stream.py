@@ -22,7 +22,7 @@ from weft_serving.circumstances import Circumstances
 from weft_serving.compositions import answer_composition
 from weft_serving.estimates import prepare_photos
 from weft_serving.greeting import read_greeting
-from weft_serving.metrics import log_fault
+from weft_serving.observe import log_fault
 from weft_serving.problems import (
     BusyError,
     InvalidRequestError,

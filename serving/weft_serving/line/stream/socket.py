@@ -27,7 +27,7 @@ from weft_serving.greeting import read_greeting
 from weft_serving.line.sinks import Sink
 from weft_serving.line.stream.mailbox import Kind, Mailbox
 from weft_serving.line.timing import Command, Withdrawal
-from weft_serving.metrics import log_fault
+from weft_serving.observe import log_fault
 from weft_serving.problems import (
     BusyError,
     InvalidRequestError,
