@@ -27,7 +27,7 @@ from weft_serving.problems import (
     invalid,
     problem_responses,
 )
-from weft_serving.service import BundleName, Service, TheService, is_id, name_of
+from weft_serving.service import BundleName, Service, TheService, is_id
 from weft_serving.tables import CompositionRow
 from weft_serving.uploads import Form, Upload, media_type, read_body, read_form
 
@@ -240,18 +240,21 @@ def answer_composition(composition: Composition) -> FibreAnswer:
 def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
     png: bytes | None = None
     colours: list[dict[str, Any]] | None = None
+    model = service.models.fibre  # once: another bundle may come into service at any time
     with service.metrics.stage("identify"):
         if isinstance(scan, Cube):
-            composition = service.models.fibre.identifier.identify_cube(scan)
+            composition = model.identifier.identify_cube(scan)
             mean = scan.mean_scan()
             if composition.map is not None:
-                names = _fibres(service)
-                png, colours = draw_map(composition.map), legend(composition.map, names)
+                png, colours = (
+                    draw_map(composition.map),
+                    legend(composition.map, model.identifier.card.fibres),
+                )
         else:
-            composition = service.models.fibre.identifier.identify(scan)
+            composition = model.identifier.identify(scan)
             mean = scan
     answer = answer_composition(composition)
-    bundle = name_of(service.models.fibre.bundle)
+    bundle = model.name
     row = CompositionRow(
         id=uuid.uuid4().hex,
         shares=[share.model_dump(mode="json") for share in answer.shares],
@@ -291,12 +294,6 @@ def _data(uploads: list[Upload] | None) -> bytes | None:
     if not uploads[0].data:
         raise BrokenScanError("a reference file is empty; send the scan of the tile, or leave the field out")
     return uploads[0].data
-
-
-def _fibres(service: Service) -> tuple[str, ...]:
-    section = service.models.fibre.bundle.card.composition
-    assert section is not None  # load_bundle has checked the task
-    return section.fibres
 
 
 def _answer(row: CompositionRow) -> CompositionAnswer:

@@ -16,6 +16,7 @@ from weft_serving.answers import EstimateAnswer, answer_weight
 from weft_serving.circumstances import Circumstances, ParcelFields
 from weft_serving.estimate_rows import answer_of, fill_row, find_estimate, save_estimate
 from weft_serving.kept import read_kept
+from weft_serving.models import WeightModel
 from weft_serving.problems import (
     ContentTypeError,
     InvalidRequestError,
@@ -24,7 +25,7 @@ from weft_serving.problems import (
     invalid,
     problem_responses,
 )
-from weft_serving.service import Service, TheService, name_of
+from weft_serving.service import Service, TheService
 from weft_serving.tables import EstimateRow, WeighingRow, now
 from weft_serving.uploads import Form, media_type, read_body, read_form
 
@@ -125,21 +126,24 @@ async def weigh_estimate(estimate_id: str, request: Request, service: TheService
     return await service.pool.run(lambda: _weigh(service, estimate_id, weighing))
 
 
-def prepare_photos(service: Service, photos: Sequence[bytes], hint: MarkHint | None) -> tuple[Prepared, ...]:
+def prepare_photos(
+    service: Service, model: WeightModel, photos: Sequence[bytes], hint: MarkHint | None
+) -> tuple[Prepared, ...]:
     """Decode and judge photos; one that cannot be decoded is `broken` among good ones, else a PhotoError."""
     with service.metrics.stage("prepare"):
-        return service.models.weight.weigher.prepare_all(photos, hint)
+        return model.weigher.prepare_all(photos, hint)
 
 
 def _create(service: Service, photos: Sequence[bytes], fields: ParcelFields) -> EstimateAnswer:
-    prepared = prepare_photos(service, photos, fields.hint())
+    model = service.models.weight  # once: another bundle may come into service at any time
+    prepared = prepare_photos(service, model, photos, fields.hint())
     with service.metrics.stage("weigh"):
-        estimate = service.models.weight.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
+        estimate = model.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
     service.metrics.count_photos(estimate.photos)
     row = EstimateRow(id=uuid.uuid4().hex, kept=[], **fields.model_dump())
-    fill_row(row, answer_weight(estimate), name_of(service.models.weight.bundle))
+    fill_row(row, answer_weight(estimate), model.name)
     answer = save_estimate(service, row, photos, first=1)
-    service.recent.put(row.id, prepared)
+    service.recent.put(row.id, prepared, takes=model.takes)
     return answer
 
 
@@ -155,25 +159,29 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
             )
         circumstances = Circumstances(**{name: getattr(row, name) for name in Circumstances.model_fields})
         hint = circumstances.hint()
-        earlier = photos_of(service, row, hint)
-        added = prepare_photos(service, [photo], hint)
+        model = service.models.weight
+        earlier = photos_of(service, model, row, hint)
+        added = prepare_photos(service, model, [photo], hint)
         prepared = [*earlier, *added]
         with service.metrics.stage("weigh"):
-            estimate = service.models.weight.weigher.weigh(
-                prepared, season=circumstances.season, wrap=circumstances.wrap
-            )
+            estimate = model.weigher.weigh(prepared, season=circumstances.season, wrap=circumstances.wrap)
         service.metrics.count_photos(estimate.photos[count:])
         found = row.photos
-        fill_row(row, answer_weight(estimate), name_of(service.models.weight.bundle))
+        fill_row(row, answer_weight(estimate), model.name)
         row.photos = [*found, *row.photos[count:]]  # a kept photo may be smaller than the one that was judged
         answer = save_estimate(service, row, [photo], first=count + 1)
-        service.recent.put(row.id, prepared)
+        service.recent.put(row.id, prepared, takes=model.takes)
     return answer
 
 
-def photos_of(service: Service, row: EstimateRow, hint: MarkHint | None) -> Sequence[Prepared]:
-    """The photos of an estimate, remembered or from the operator's folder; else PhotosGoneError."""
-    recent = service.recent.get(row.id)
+def photos_of(
+    service: Service, model: WeightModel, row: EstimateRow, hint: MarkHint | None
+) -> Sequence[Prepared]:
+    """The photos of an estimate, remembered or from the operator's folder; else PhotosGoneError.
+
+    Those that were prepared for a bundle of another decode scale or other bands are as good as forgotten.
+    """
+    recent = service.recent.get(row.id, takes=model.takes)
     if recent is not None:
         return recent
     kept = read_kept(row.kept) if len(row.kept) == len(row.photos) else None
@@ -182,7 +190,7 @@ def photos_of(service: Service, row: EstimateRow, hint: MarkHint | None) -> Sequ
             "the earlier photos of this estimate are no longer held, and photos are not kept here; "
             "send all photos anew with POST /v1/estimates"
         )
-    return prepare_photos(service, kept, hint)  # an empty one was broken before, and is again
+    return prepare_photos(service, model, kept, hint)  # an empty one was broken before, and is again
 
 
 def _weigh(service: Service, estimate_id: str, weighing: Weighing) -> EstimateAnswer:

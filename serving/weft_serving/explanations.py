@@ -18,7 +18,7 @@ from weft_serving.compositions import find_composition
 from weft_serving.estimate_rows import find_estimate
 from weft_serving.estimates import photos_of
 from weft_serving.problems import problem_responses
-from weft_serving.service import BundleName, Service, TheService, name_of
+from weft_serving.service import BundleName, Service, TheService
 
 router = APIRouter(prefix="/v1")
 
@@ -101,10 +101,11 @@ def _explain_photo(service: Service, estimate_id: str, photo: int) -> PhotoExpla
     with service.store.reading() as session:
         row = find_estimate(session, estimate_id)
     circumstances = Circumstances(**{name: getattr(row, name) for name in Circumstances.model_fields})
-    prepared = photos_of(service, row, circumstances.hint())
+    model = service.models.weight  # once: another bundle may come into service at any time
+    prepared = photos_of(service, model, row, circumstances.hint())
     with service.metrics.stage("explain"):
         found = explain_photo(
-            service.models.weight.weigher,
+            model.weigher,
             Subject(prepared, circumstances.season, circumstances.wrap),
             photo - 1,
         )
@@ -115,9 +116,7 @@ def _explain_photo(service: Service, estimate_id: str, photo: int) -> PhotoExpla
         )
         for part in found.parts
     ]
-    return PhotoExplanationAnswer(
-        photo=photo, grams=round(found.grams, 1), parts=parts, bundle=name_of(service.models.weight.bundle)
-    )
+    return PhotoExplanationAnswer(photo=photo, grams=round(found.grams, 1), parts=parts, bundle=model.name)
 
 
 def _explain_scan(service: Service, composition_id: str, fibre: str | None) -> ScanExplanationAnswer:
@@ -128,8 +127,9 @@ def _explain_scan(service: Service, composition_id: str, fibre: str | None) -> S
         np.frombuffer(row.absorbance, "<f4").astype(np.float32),
         "absorbance",
     )
+    model = service.models.fibre
     with service.metrics.stage("explain"):
-        found = explain_scan(service.models.fibre.identifier, scan, fibre)
+        found = explain_scan(model.identifier, scan, fibre)
     return ScanExplanationAnswer(
         fibre=found.fibre,
         share=min(1.0, round(found.share, 4)),
@@ -145,5 +145,5 @@ def _explain_scan(service: Service, composition_id: str, fibre: str | None) -> S
             for peak in found.peaks
         ],
         bands=[BandAnswer(**band._asdict()) for band in found.bands],
-        bundle=name_of(service.models.fibre.bundle),
+        bundle=model.name,
     )

@@ -1,14 +1,13 @@
 """What every route works with: made once by `create_app`, found through `Depends(service_of)`."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import HTTPConnection
 
-from weft.bundle import Bundle
 from weft_serving.metrics import Metrics
+from weft_serving.models import BundleName as BundleName
 from weft_serving.models import Models
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent
@@ -35,22 +34,6 @@ def service_of(connection: HTTPConnection) -> Service:
 TheService = Annotated[Service, Depends(service_of)]
 
 
-class BundleName(BaseModel):
-    """Which model answered, and whether it has ever seen a real measurement."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    version: str
-    sha256: str
-    trained_on: Literal["real", "simulated"]
-
-
 def is_id(text: str) -> bool:
     """Whether it can be an id of ours; asked before a database, which may choke on odd characters."""
     return len(text) == 32 and all(character in "0123456789abcdef" for character in text)
-
-
-def name_of(bundle: Bundle) -> BundleName:
-    card = bundle.card
-    return BundleName(name=card.name, version=card.version, sha256=bundle.sha256, trained_on=card.trained_on)

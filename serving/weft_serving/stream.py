@@ -22,6 +22,7 @@ from weft_serving.circumstances import Circumstances
 from weft_serving.compositions import answer_composition
 from weft_serving.estimates import prepare_photos
 from weft_serving.greeting import read_greeting
+from weft_serving.models import FibreModel, WeightModel
 from weft_serving.observe import log_fault
 from weft_serving.problems import (
     BusyError,
@@ -126,11 +127,12 @@ def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str,
         raise TooLargeError(
             f"photo has {len(data):,} bytes, at most {PHOTO_BYTES:,} are taken; send a smaller one"
         )
-    prepared = prepare_photos(service, [data], greeting.hint())
+    model = service.models.weight  # once a message: another bundle may come into service at any time
+    prepared = prepare_photos(service, model, [data], greeting.hint())
     with service.metrics.stage("weigh"):
-        estimate = service.models.weight.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
+        estimate = model.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
     service.metrics.count_photos(estimate.photos)
-    return answer_weight(estimate).model_dump(mode="json")
+    return answer_weight(estimate).model_dump(mode="json") | _made_by(model)
 
 
 def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> dict[str, Any]:
@@ -141,8 +143,14 @@ def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> d
             f"{len(greeting.wavelength_nm):,} wavelengths of the first message"
         )
     scan = _scan(greeting, np.frombuffer(data, "<f4"))
+    model = service.models.fibre
     with service.metrics.stage("identify"):
-        return answer_composition(service.models.fibre.identifier.identify(scan)).model_dump(mode="json")
+        answer = answer_composition(model.identifier.identify(scan))
+    return answer.model_dump(mode="json") | _made_by(model)
+
+
+def _made_by(model: WeightModel | FibreModel) -> dict[str, Any]:
+    return {"bundle": model.name.model_dump()}
 
 
 def _scan(greeting: CompositionGreeting, values: Any) -> Scan:
