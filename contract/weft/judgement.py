@@ -19,6 +19,7 @@ _MORE_PHOTOS: Final = (3, 5)  # `disagree_above` is of 2, 3 to 4, and more photo
 class Verdict(NamedTuple):
     usable: bool
     advice: tuple[Advice, ...]
+    strangeness: float | None  # None: this graph does not say
 
 
 def judge(section: WeightCard, answers: Mapping[str, NDArray[Any]], row: int, place: int) -> Verdict:
@@ -38,11 +39,12 @@ def judge(section: WeightCard, answers: Mapping[str, NDArray[Any]], row: int, pl
                 advice.append(rule.word)
             usable = usable and chance <= rule.refuse_above
     shift = section.shift
+    strangeness = float(answers[STRANGENESS][row, place]) if STRANGENESS in answers else None
     # Written so that a NaN is strange.
-    if shift and STRANGENESS in answers and not answers[STRANGENESS][row, place] <= shift.strange_above:
+    if shift and strangeness is not None and not strangeness <= shift.strange_above:
         advice.append("unfamiliar")
         usable = usable and shift.then == "widen"
-    return Verdict(usable, in_order(advice))
+    return Verdict(usable, in_order(advice), strangeness)
 
 
 def disagree(section: WeightCard, answers: Mapping[str, NDArray[Any]], row: int, photos: int) -> bool:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from weft.judgement import disagree, judge
 from weft.marks import SEARCH_PX, Mark, MarkHint, find_mark
 from weft.photos import Photo, decode_photo
 from weft.quality import Advice, advise, in_order
+from weft.stages import Stage, untold
 
 _PHOTO_BANDS: Final = ("red", "green", "blue")
 
@@ -28,6 +29,10 @@ class PhotoFinding:
     usable: bool
     advice: tuple[Advice, ...]
     mark: Mark | None
+    # How unlike the training photos, as the graph says; None: it does not, or was not asked about this photo.
+    # Not compared: padding beside another subject moves its last digits.
+    strangeness: float | None = field(default=None, compare=False)
+    fault: str | None = None  # slug of the PhotoError of a file that could not be decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +79,38 @@ class Subject:
     wrap: str | None = None
 
 
-def prepare_pixels(data: bytes, *, decode_px: int, hint: MarkHint | None) -> PreparedPixels:
+def prepare_pixels(
+    data: bytes, *, decode_px: int, hint: MarkHint | None, stage: Stage = untold
+) -> PreparedPixels:
     """Decode a photo as the graph takes it and measure its scale; training and serving both call this.
 
     Args:
         data: The file as sent.
         decode_px: Least longest side, `card.weight.decode_px`.
         hint: The mark to look for, on a finer decode of the same file where that finds more.
+        stage: Is told of `decode` and `mark`.
 
     Raises:
         PhotoError: See `weft.photos.decode_photo`.
     """
-    photo = decode_photo(data, longest_px=decode_px)
+    with stage("decode"):
+        photo = decode_photo(data, longest_px=decode_px)
     if hint is None:
         return PreparedPixels(photo, None, 0.0)
-    mark, seen_px = None, 0
+    with stage("mark"):
+        mark = _search(data, hint)
+    return PreparedPixels(photo, mark, 0.0 if mark is None else mark.mm_per_pixel * photo.full_per_pixel)
+
+
+def _search(data: bytes, hint: MarkHint) -> Mark | None:
+    seen_px = 0
     for search_px in SEARCH_PX[hint.kind]:
         seen = decode_photo(data, longest_px=search_px)
         if max(seen.pixels.shape) > seen_px:
             mark, seen_px = find_mark(seen, hint), max(seen.pixels.shape)
-        if mark is not None:
-            return PreparedPixels(photo, mark, mark.mm_per_pixel * photo.full_per_pixel)
-    return PreparedPixels(photo, None, 0.0)
+            if mark is not None:
+                return mark
+    return None
 
 
 def stack(subjects: Sequence[Subject]) -> dict[str, NDArray[Any]]:
@@ -141,9 +156,13 @@ def _index(word: str | None, words: tuple[str, ...], name: str) -> int:
 
 
 class Weigher:
-    """A weight bundle and all that stands around it. Safe to call from several threads."""
+    """A weight bundle and all that stands around it. Safe to call from several threads.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Args:
+        stage: Is told of `decode`, `mark`, `judge` (of a decoded photo) and `run` (of the graph).
+    """
+
+    def __init__(self, bundle: Bundle, *, stage: Stage = untold) -> None:
         if bundle.card.weight is None:
             raise WrongTaskError(
                 f"{bundle.source}: a bundle for {bundle.card.task}, needed one for weight; name another"
@@ -151,6 +170,7 @@ class Weigher:
         self.bundle = bundle
         self.card = bundle.card
         self._weight = bundle.card.weight
+        self._stage = stage
 
     def prepare(self, data: bytes, hint: MarkHint | None = None) -> Prepared:
         """Decode one photo, look for its mark and judge it.
@@ -164,8 +184,11 @@ class Weigher:
                 f"a photo has the bands red, green, blue, this bundle needs {', '.join(bands)}; "
                 "load a bundle for photos"
             )
-        photo, mark, mm_per_pixel = prepare_pixels(data, decode_px=self._weight.decode_px, hint=hint)
-        advice = advise(photo)
+        photo, mark, mm_per_pixel = prepare_pixels(
+            data, decode_px=self._weight.decode_px, hint=hint, stage=self._stage
+        )
+        with self._stage("judge"):
+            advice = advise(photo)
         pixels = photo.pixels
         if bands != _PHOTO_BANDS:
             pixels = pixels[:, :, [_PHOTO_BANDS.index(band) for band in bands]]
@@ -185,7 +208,7 @@ class Weigher:
                 prepared.append(self.prepare(data, hint))
             except PhotoError as error:
                 first = first or error
-                prepared.append(Prepared(None, 0.0, PhotoFinding(False, ("broken",), None)))
+                prepared.append(Prepared(None, 0.0, PhotoFinding(False, ("broken",), None, fault=error.slug)))
         if first is not None and all(photo.pixels is None for photo in prepared):
             raise first
         return tuple(prepared)
@@ -210,7 +233,8 @@ class Weigher:
         rows: dict[int, dict[str, float]] = {}
         doubtful: set[int] = set()
         while asked:
-            answers = self.bundle.run(stack([judged[n] for n in asked]))
+            with self._stage("run"):
+                answers = self.bundle.run(stack([judged[n] for n in asked]))
             again: list[int] = []
             for row, n in enumerate(asked):
                 before = _usable(judged[n])
@@ -233,7 +257,8 @@ class Weigher:
             verdict = judge(self._weight, answers, row, place)
             finding = photos[n].finding
             advice = in_order((*finding.advice, *verdict.advice))
-            photos[n] = replace(photos[n], finding=replace(finding, usable=verdict.usable, advice=advice))
+            told = replace(finding, usable=verdict.usable, advice=advice, strangeness=verdict.strangeness)
+            photos[n] = replace(photos[n], finding=told)
         return replace(subject, photos=photos)
 
     def _estimate(self, subject: Subject, answer: dict[str, float] | None, doubtful: bool) -> Estimate:
