@@ -29,6 +29,7 @@
     │   ├── RuleError               lanes that contradict each other, a misspelt fibre
     │   ├── FrameError              half a frame, another shape than the camera's, out of order
     │   └── LineReferenceError      references that are stale, saturated or of another camera
+    ├── BenchError                  a server that cannot be measured, or answers wrong while it is
     └── StoreError                  a database or folder that cannot be used
 
 A message is one sentence fit to show to an operator: what we got, what we need, what to do.
@@ -185,6 +186,10 @@ class LineReferenceError(LineError):
     ) -> None:
         super().__init__(message)
         self.code = code
+
+
+class BenchError(WeftError):
+    slug = "bench"
 
 
 class StoreError(WeftError):
