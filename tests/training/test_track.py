@@ -98,7 +98,8 @@ def test_promoting_replaces_the_servers_file_and_names_the_champion(
 
     assert done.path == bundles / "fibre.onnx"
     assert load_bundle(done.path, task="composition").sha256 == done.sha256
-    assert [path.name for path in bundles.iterdir()] == ["fibre.onnx"]  # nothing is left beside it
+    assert sorted(path.name for path in bundles.iterdir()) == ["fibre.onnx", "fibre.previous.onnx"]
+    assert (bundles / "fibre.previous.onnx").read_bytes() == b"the old one"  # for a rollback
     client = open_client(None, runs)
     assert find_version(client, "weft-fibre", "champion").version == "1"
     with pytest.raises(RunError, match="no weft-fibre challenger; versions are 1"):
@@ -163,8 +164,23 @@ def test_an_unknown_name_is_answered_with_those_there_are(
         promote("weft-weight", "9", bundles=tmp_path, runs=runs)
 
 
+def test_a_challenger_lies_beside_the_servers_file_and_the_champion_stays(
+    runs: Path, tmp_path: Path, tiny_fibre_bundle: Path
+) -> None:
+    from weft_training.promote import promote
+    from weft_training.track import find_version, open_client
+
+    register(runs, tiny_fibre_bundle, "weft-fibre")
+
+    done = promote("weft-fibre", "challenger", bundles=tmp_path / "bundles", runs=runs, on_trial=True)
+
+    assert [path.name for path in (tmp_path / "bundles").iterdir()] == ["fibre.challenger.onnx"]
+    assert load_bundle(done.path, task="composition").sha256 == done.sha256
+    assert find_version(open_client(None, runs), "weft-fibre", "challenger").version == "1"
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    from weft_training.promote import replace_file
+    from weft.bundle_files import replace_file
 
     (tmp_path / "a file").write_text("in the way")
 

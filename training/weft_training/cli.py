@@ -140,15 +140,17 @@ def recalibrate(bundle: Path, known: Path, out: Path, name: str | None, version:
 )
 @click.option("--runs", type=_FOLDER, default=Path("runs"), show_default=True, help="Folder of runs.")
 @click.option("--uri", help="MLflow's address, where it is not the database in the folder of runs.")
-def promote(name: str, version: str, bundles: Path, runs: Path, uri: str | None) -> None:
-    """Put VERSION (a number, or `challenger`) of NAME into service; a server reads it at its next start."""
+@click.option("--on-trial", is_flag=True, help="As challenger: compared on live traffic, answering nobody.")
+def promote(name: str, version: str, bundles: Path, runs: Path, uri: str | None, on_trial: bool) -> None:
+    """Put VERSION (a number, or `challenger`) of NAME into service; a running server takes it up."""
     try:
         from weft_training.promote import promote as install
 
-        done = install(name, version, bundles=bundles, runs=runs, uri=uri)
+        done = install(name, version, bundles=bundles, runs=runs, uri=uri, on_trial=on_trial)
     except WeftError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{done.path}: {done.name} {done.version}, now champion (sha256 {done.sha256[:16]})")
+    place = "on trial" if on_trial else "now champion"
+    click.echo(f"{done.path}: {done.name} {done.version}, {place} (sha256 {done.sha256[:16]})")
 
 
 @click.command()

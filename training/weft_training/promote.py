@@ -1,24 +1,17 @@
 """Put a registered bundle into service: check it, replace the server's file, then name it champion.
 
-In this order, so that the registry never claims that a bundle serves which the check has refused.
+In this order, so that the registry never claims that a bundle serves which the check has refused. A server
+that runs takes the new file up within seconds.
 """
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from weft.bundle import load_bundle
+from weft.bundle_files import FILES, challenger_of, install_bundle, replace_file
 from weft.card import Task
-from weft.errors import StoreError
 from weft_training.track import crown, fetch_bundle, find_version, open_client
-
-FILES: Final[dict[Task, str]] = {
-    "weight": "weight.onnx",
-    "composition": "fibre.onnx",
-    "belt": "belt.onnx",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +24,20 @@ class Promotion:
 
 
 def promote(
-    name: str, version: str, *, bundles: Path, runs: Path = Path("runs"), uri: str | None = None
+    name: str,
+    version: str,
+    *,
+    bundles: Path,
+    runs: Path = Path("runs"),
+    uri: str | None = None,
+    on_trial: bool = False,
 ) -> Promotion:
     """Fetch, verify and install a version (a number, or an alias such as `challenger`).
 
     Args:
-        bundles: The server's folder of bundles; made if absent.
+        bundles: The server's folder of bundles; made if absent. What it held stays beside for a rollback.
         runs: Folder of runs, where the default registry lies.
+        on_trial: Install it as the server's challenger: it answers nobody, and the champion stays champion.
 
     Raises:
         RunError: No such name or version.
@@ -50,27 +50,11 @@ def promote(
         fetched = fetch_bundle(client, found, Path(folder))
         bundle = load_bundle(fetched)
         target = bundles / FILES[bundle.card.task]
-        replace_file(target, fetched.read_bytes())
-    crown(client, found)
+        if on_trial:
+            target = challenger_of(target)
+            replace_file(target, fetched.read_bytes())
+        else:
+            install_bundle(target, fetched.read_bytes())
+    if not on_trial:
+        crown(client, found)
     return Promotion(found.name, found.version, bundle.card.task, target, bundle.sha256)
-
-
-def replace_file(target: Path, data: bytes) -> None:
-    """Write beside `target` and rename over it: a reader sees the old file or the new one, whole."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(beside, 0o644)  # mkstemp's 0600 would lock out a server that runs as another user
-            os.replace(beside, target)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StoreError(
-            f"{target}: cannot be written ({error.strerror}); name a folder with --bundles"
-        ) from error
