@@ -1,8 +1,8 @@
 """Every refusal as RFC 9457 `application/problem+json`: one table of kinds, one handler per error type."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +22,8 @@ from weft.errors import (
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
+# What there is too much of: jobs, bytes in flight, of one client, time until its turn, open connections.
+BusyReason = Literal["queue", "bytes", "share", "deadline", "streams", "pages", "stopping"]
 
 
 class Kind(NamedTuple):
@@ -97,6 +99,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "unsupported-content": Kind(415, "Content type not taken", "See /docs for what this address takes."),
     "busy": Kind(503, "Too busy", "Wait as long as `Retry-After` says and send it again."),
+    "too-late": Kind(504, "Deadline has passed", "The answer was not ready in the time you gave; give more."),
+    "client-gone": Kind(499, "Client left", "Nobody waited for the answer any more; nothing is to be done."),
+    "headers-too-large": Kind(431, "Headers are too large", "Send at most 64 KB of headers."),
     "not-ready": Kind(503, "Not ready", "The service or its database is not ready; try again in a moment."),
     "internal": Kind(500, "Fault of ours", "The log has more under the `request` id; please report it."),
     # the house
@@ -121,7 +126,26 @@ class Refusal(WeftError):
 
 class BusyError(Refusal):
     slug = "busy"
+
+    def __init__(self, message: str, *, retry_after: int = 2, reason: BusyReason = "queue") -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.reason: BusyReason = reason
+
+
+class TooLateError(Refusal):
+    slug = "too-late"
     retry_after = 2
+
+
+class ClientGoneError(Refusal):
+    """Nobody reads this; the log and the figures have its status."""
+
+    slug = "client-gone"
+
+
+class HeadersTooLargeError(Refusal):
+    slug = "headers-too-large"
 
 
 class InvalidRequestError(Refusal):
@@ -209,8 +233,14 @@ def where(request: Request) -> dict[str, Any]:
     return {"instance": request.url.path[:200], "request": request.scope.get("weft.request")}
 
 
+def note(scope: MutableMapping[str, Any], error: WeftError) -> None:
+    """Leave a refusal where it is counted and logged: `Observe` stands outside of whoever answers."""
+    scope["weft.problem"] = error
+
+
 async def refuse(request: Request, error: Exception) -> Response:
     assert isinstance(error, WeftError)
+    note(request.scope, error)
     retry = (
         error.retry_after if isinstance(error, Refusal) else (5 if isinstance(error, StoreError) else None)
     )
@@ -222,6 +252,7 @@ async def refuse(request: Request, error: Exception) -> Response:
 
 async def refuse_fields(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    note(request.scope, InvalidRequestError("fields"))
     return reply(make_problem("invalid-request", _told(error.errors()), **where(request)))
 
 
