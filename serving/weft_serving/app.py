@@ -24,7 +24,8 @@ from weft_serving import (
     stream,
 )
 from weft_serving.guard import BodyGuard
-from weft_serving.kept import check_folder
+from weft_serving.kept import check_place
+from weft_serving.kept_lifetime import forget_regularly
 from weft_serving.line import routes
 from weft_serving.line.exposition import LineFigures
 from weft_serving.line.lines import Lines
@@ -58,18 +59,23 @@ def create_app(
     Lines start and stop with it.
 
     Raises:
-        StoreError: Photos are to be kept in a folder that cannot be written.
+        StoreError: Photos are to be kept in a place that cannot be written.
         WrongTaskError: The bundles are the wrong way round.
     """
     if settings.keep_photos is not None:
-        check_folder(settings.keep_photos)
+        check_place(settings.keep_photos)
     sorting = lines or Lines(LineArchive(store), None, None)
     service = Service(
         settings=settings,
         models=Models(WeightModel(weight, Weigher(weight)), FibreModel(fibre, Identifier(fibre))),
         store=store,
-        pool=Pool(workers=settings.workers, waiting=settings.waiting),
-        cubes=Pool(workers=1, waiting=settings.waiting // 4),
+        pool=Pool(
+            workers=settings.workers,
+            waiting=settings.waiting,
+            longest_wait_s=settings.max_wait_ms / 1000,
+            waited=lambda seconds: metrics.spent("queue", seconds),
+        ),
+        cubes=Pool(workers=1, waiting=min(4, settings.waiting)),
         recent=Recent(seconds=settings.recent_seconds, most_bytes=settings.recent_bytes),
         metrics=Metrics(),
     )
@@ -77,7 +83,11 @@ def create_app(
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None, None]:
         sorting.start()
+        hours = settings.keep_photos_hours
+        forgetting = None if hours is None else asyncio.create_task(forget_regularly(store, hours=hours))
         yield
+        if forgetting is not None:
+            forgetting.cancel()
         await asyncio.to_thread(sorting.close)
         service.pool.close()
         service.cubes.close()
@@ -97,6 +107,7 @@ def create_app(
     # The last one added is the outermost.
     app.add_middleware(
         BodyGuard,
+        pool=service.pool,
         body_seconds=settings.body_seconds,
         idle_seconds=settings.idle_seconds,
         in_flight_bytes=settings.in_flight_bytes,

@@ -23,7 +23,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--database", metavar="URL", help="sqlite:///FILE or postgresql://...  [default: sqlite:///weft.db]"
 )
 @click.option(
-    "--keep-photos", type=click.Path(path_type=Path, file_okay=False), help="Keep photos in this folder."
+    "--keep-photos", metavar="PLACE", help="Keep photos in this folder, or in s3://BUCKET/PREFIX (weft[s3])."
 )
 @click.option(
     "--lines", type=click.Path(path_type=Path), help="Run sorting lines: a line's YAML file, or a folder."
@@ -35,7 +35,7 @@ def serve(
     host: str | None,
     port: int | None,
     database: str | None,
-    keep_photos: Path | None,
+    keep_photos: str | None,
     lines: Path | None,
     workers: int | None,
 ) -> None:

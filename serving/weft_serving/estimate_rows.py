@@ -1,34 +1,53 @@
 """Estimates in the store: rows written, found and told."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy.orm import Session
 
+from weft.errors import StoreError
 from weft_serving.answers import EstimateAnswer, WeightAnswer
 from weft_serving.kept import forget_photos, keep_photos
-from weft_serving.problems import NotFoundError
+from weft_serving.problems import BusyError, NotFoundError
 from weft_serving.service import BundleName, Service, is_id
 from weft_serving.tables import EstimateRow, now
+
+
+class OvertakenError(BusyError):
+    """An estimate has other photos than when it was read."""
 
 
 def save_estimate(
     service: Service, row: EstimateRow, photos: Sequence[bytes], *, first: int
 ) -> EstimateAnswer:
-    """Store the row, and its new photos where the operator keeps them, both or neither; what stands then."""
-    folder = service.settings.keep_photos
+    """Store the row, and its new photos where the operator keeps them, both or neither; what stands then.
+
+    Raises:
+        OvertakenError: Another replica has added a photo since the row was read; nothing is stored.
+    """
+    place = service.settings.keep_photos
     kept: list[str] = []
     try:
         with service.metrics.stage("store"):
-            if folder is not None and len(row.kept) == first - 1:
-                kept = keep_photos(folder, row.id, photos, first=first)
+            if place is not None and len(row.kept) == first - 1:
+                kept = keep_photos(place, row.id, photos, first=first)
                 row.kept = [*row.kept, *kept]
             with service.store.writing() as session:
+                if first > 1 and _photos_stored(session, row.id) != first - 1:
+                    raise OvertakenError("photos are being added to this estimate elsewhere; try again")
                 stored = session.merge(row)
                 session.flush()
                 return answer_of(stored)  # with a weighing that came in meanwhile
     except BaseException:
-        forget_photos(kept)
+        with suppress(StoreError):  # the first error is the one to tell
+            forget_photos(kept)
         raise
+
+
+def _photos_stored(session: Session, estimate_id: str) -> int:
+    """How many photos an estimate has now; its row stays locked until the transaction ends."""
+    row = session.get(EstimateRow, estimate_id, with_for_update=True)
+    return 0 if row is None else len(row.photos)
 
 
 def fill_row(row: EstimateRow, answer: WeightAnswer, bundle: BundleName) -> None:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from fastapi import Request
@@ -14,7 +15,7 @@ from weft.marks import MarkHint
 from weft.weigher import Prepared
 from weft_serving.answers import EstimateAnswer, answer_weight
 from weft_serving.circumstances import Circumstances, ParcelFields
-from weft_serving.estimate_rows import answer_of, fill_row, find_estimate, save_estimate
+from weft_serving.estimate_rows import OvertakenError, answer_of, fill_row, find_estimate, save_estimate
 from weft_serving.kept import read_kept
 from weft_serving.models import WeightModel
 from weft_serving.problems import (
@@ -148,6 +149,13 @@ def _create(service: Service, photos: Sequence[bytes], fields: ParcelFields) -> 
 
 
 def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
+    for _ in range(4):  # replicas know nothing of each other's turns
+        with suppress(OvertakenError):
+            return _add_once(service, estimate_id, photo)
+    return _add_once(service, estimate_id, photo)
+
+
+def _add_once(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
     with service.recent.turn(estimate_id):
         with service.store.reading() as session:
             row = find_estimate(session, estimate_id)
@@ -165,11 +173,11 @@ def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
         prepared = [*earlier, *added]
         with service.metrics.stage("weigh"):
             estimate = model.weigher.weigh(prepared, season=circumstances.season, wrap=circumstances.wrap)
-        service.metrics.count_photos(estimate.photos[count:])
         found = row.photos
         fill_row(row, answer_weight(estimate), model.name)
         row.photos = [*found, *row.photos[count:]]  # a kept photo may be smaller than the one that was judged
         answer = save_estimate(service, row, [photo], first=count + 1)
+        service.metrics.count_photos(estimate.photos[count:])
         service.recent.put(row.id, prepared, takes=model.takes)
     return answer
 
@@ -182,7 +190,7 @@ def photos_of(
     Those that were prepared for a bundle of another decode scale or other bands are as good as forgotten.
     """
     recent = service.recent.get(row.id, takes=model.takes)
-    if recent is not None:
+    if recent is not None and len(recent) == len(row.photos):  # else another replica has added one
         return recent
     kept = read_kept(row.kept) if len(row.kept) == len(row.photos) else None
     if kept is None:

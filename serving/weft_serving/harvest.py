@@ -4,12 +4,14 @@ import json
 import os
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from sqlalchemy import select
 
 from weft.errors import StoreError
+from weft_serving.kept import read_one, write_whole
+from weft_serving.kept_objects import is_object
 from weft_serving.store import open_store
 from weft_serving.tables import EstimateRow
 
@@ -41,7 +43,8 @@ def harvest_manifest(database_url: str, out: Path, *, photos: Path | None = None
 
     Args:
         out: Parquet file; the photos' paths in it are relative to its folder.
-        photos: Where the folders of kept photos lie now, if they were moved.
+        photos: Where the folders of kept photos lie now, if they were moved. Those in an object store are
+            fetched to the folder `<out>-photos` otherwise.
 
     Raises:
         StoreError: The database cannot be read, there is nothing to harvest, or the file cannot be written.
@@ -54,7 +57,7 @@ def harvest_manifest(database_url: str, out: Path, *, photos: Path | None = None
             for estimate in session.scalars(
                 select(EstimateRow).order_by(EstimateRow.created_at, EstimateRow.id)
             ):
-                rows += _captures(estimate, counts, folder=out.resolve().parent, photos=photos)
+                rows += _captures(estimate, counts, out=out.resolve(), photos=photos)
     finally:
         store.close()
     subjects = len({row["subject"] for row in rows})
@@ -69,7 +72,7 @@ def harvest_manifest(database_url: str, out: Path, *, photos: Path | None = None
 
 
 def _captures(
-    estimate: EstimateRow, counts: dict[str, int], *, folder: Path, photos: Path | None
+    estimate: EstimateRow, counts: dict[str, int], *, out: Path, photos: Path | None
 ) -> list[dict[str, Any]]:
     if not estimate.weighings:
         counts["unweighed"] += 1
@@ -79,14 +82,29 @@ def _captures(
         return []
     found: list[dict[str, Any]] = []
     for number, (kept, finding) in enumerate(zip(estimate.kept, estimate.photos, strict=False), start=1):
-        path = Path(kept) if photos is None else photos.resolve().joinpath(*Path(kept).parts[-2:])
         if not kept or not finding["usable"]:
             counts["unusable"] += 1
-        elif not path.is_file():
+            continue
+        path = _file(kept, beside=out, photos=photos)
+        if path is None:
             counts["missing"] += 1
         else:
-            found.append(_capture(estimate, number, os.path.relpath(path, folder)))
+            found.append(_capture(estimate, number, os.path.relpath(path, out.parent)))
     return found
+
+
+def _file(kept: str, *, beside: Path, photos: Path | None) -> Path | None:
+    """Where a kept photo lies; one in an object store is fetched to a folder beside the manifest, once."""
+    inside = PurePath(kept).parts[-2:]  # the estimate's id and the photo's name
+    if photos is not None:
+        path = photos.resolve().joinpath(*inside)
+    elif is_object(kept):
+        path = beside.with_name(f"{beside.stem}-photos").joinpath(*inside)
+        if not path.is_file() and (data := read_one(kept)) is not None:
+            write_whole(path, data)
+    else:
+        path = Path(kept)
+    return path if path.is_file() else None
 
 
 def _capture(estimate: EstimateRow, number: int, path: str) -> dict[str, Any]:

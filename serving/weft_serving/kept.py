@@ -1,4 +1,7 @@
-"""Photos on disk, only where the operator said so: upright, re-encoded, without the camera's metadata."""
+"""Kept photos, only where the operator said so: upright, re-encoded, without the camera's metadata.
+
+A place is a folder, or an object store as a URL. The address of a kept photo is an absolute path, or a URL.
+"""
 
 import os
 import uuid
@@ -11,69 +14,119 @@ import simplejpeg
 
 from weft.errors import PhotoError, StoreError
 from weft.photos import decode_photo
+from weft_serving.kept_objects import (
+    check_url,
+    is_object,
+    probe_store,
+    read_object,
+    remove_object,
+    write_object,
+)
 
 _LONGEST_PX: Final = 4096  # a label of 60 mm in a scene of 1.2 m still has 200 pixels
 _QUALITY: Final = 92
 
 
-def keep_photos(folder: Path, estimate_id: str, photos: Sequence[bytes], *, first: int) -> list[str]:
-    """Write photos as `<folder>/<estimate id>/<number>.jpg`; return absolute paths, "" for a broken photo.
+def keep_photos(place: str, estimate_id: str, photos: Sequence[bytes], *, first: int) -> list[str]:
+    """Write photos as `<place>/<estimate id>/<number>.jpg`; return their addresses, "" for a broken photo.
 
     All of them or none. The pixels alone are written: position, time, owner and maker in the original never
     reach the disk.
 
     Raises:
-        StoreError: The folder cannot be written.
+        StoreError: The place cannot be written.
     """
-    place = folder.resolve() / estimate_id  # both ours: nothing the client says becomes part of a path
-    paths: list[str] = []
+    # all of it ours: nothing the client says becomes part of a path
+    inside = (
+        f"{place.rstrip('/')}/{estimate_id}" if is_object(place) else str(Path(place).resolve() / estimate_id)
+    )
+    # Two replicas may add one at the same time. Only one of them is stored, and may not lose its file.
+    unlike = "" if first == 1 else f"-{uuid.uuid4().hex[:8]}"
+    kept: list[str] = []
     for number, data in enumerate(photos, start=first):
         try:
             photo = decode_photo(data, longest_px=_LONGEST_PX)
         except PhotoError:
-            paths.append("")
+            kept.append("")
             continue
         encoded = simplejpeg.encode_jpeg(photo.pixels, quality=_QUALITY, colorspace="RGB")
+        address = f"{inside}/{number}{unlike}.jpg"
         try:
-            _write(place / f"{number}.jpg", encoded)
+            write_object(address, encoded) if is_object(address) else write_whole(Path(address), encoded)
         except StoreError:
-            forget_photos(paths)
+            with suppress(StoreError):  # the first error is the one to tell
+                forget_photos(kept)
             raise
-        paths.append(str(place / f"{number}.jpg"))
-    return paths
+        kept.append(address)
+    return kept
 
 
-def read_kept(paths: Sequence[str]) -> list[bytes] | None:
-    """The kept photos' bytes, empty for one that was broken; None where one is gone."""
+def read_kept(addresses: Sequence[str]) -> list[bytes] | None:
+    """The kept photos' bytes, empty for one that was broken; None where one is gone.
+
+    Raises:
+        StoreError: An object store cannot be asked.
+    """
+    found: list[bytes] = []
+    for address in addresses:
+        data = read_one(address) if address else b""
+        if data is None:
+            return None
+        found.append(data)
+    return found
+
+
+def read_one(address: str) -> bytes | None:
+    """One kept photo's bytes; None where it is gone. StoreError where an object store cannot be asked."""
+    if is_object(address):
+        return read_object(address)
     try:
-        return [Path(path).read_bytes() if path else b"" for path in paths]
+        return Path(address).read_bytes()
     except OSError:
         return None
 
 
-def forget_photos(paths: Sequence[str]) -> None:
-    """Remove photos whose estimate could not be stored, and their folder where it is empty then."""
-    for path in map(Path, filter(None, paths)):
-        path.unlink(missing_ok=True)
+def forget_photos(addresses: Sequence[str]) -> None:
+    """Remove kept photos, and their folder where it is empty then; one that is gone already is no error.
+
+    Raises:
+        StoreError: A photo is still there and cannot be removed.
+    """
+    for address in filter(None, addresses):
+        if is_object(address):
+            remove_object(address)
+            continue
+        path = Path(address)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"a kept photo cannot be removed ({error.strerror}); check the folder's rights"
+            ) from error
         with suppress(OSError):
             path.parent.rmdir()
 
 
-def check_folder(folder: Path) -> None:
-    """Raise StoreError unless photos can be written below `folder`."""
-    probe = folder / f".weft-{uuid.uuid4().hex}"
+def check_place(place: str) -> None:
+    """Raise StoreError unless photos can be written to `place`."""
+    name = f".weft-{uuid.uuid4().hex}"
+    if is_object(place):
+        check_url(place)
+        probe_store(place, name)
+        return
+    probe = Path(place) / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        probe.parent.mkdir(parents=True, exist_ok=True)
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise StoreError(
-            f"photos cannot be kept in {folder} ({error.strerror}); name a folder that can be written"
+            f"photos cannot be kept in {place} ({error.strerror}); name a folder that can be written"
         ) from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
+def write_whole(path: Path, data: bytes) -> None:
+    """Whole or not at all. StoreError where it cannot be written."""
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

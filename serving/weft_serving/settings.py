@@ -1,9 +1,11 @@
 """What an operator can set. Read once, at the edge, from the environment and the command line."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from weft.errors import StoreError
 
@@ -15,8 +17,13 @@ _VARIABLES = {
     "fibre": "WEFT_FIBRE",
     "bundles": "WEFT_BUNDLES",
     "keep_photos": "WEFT_KEEP_PHOTOS",
+    "keep_photos_hours": "WEFT_KEEP_PHOTOS_HOURS",
     "workers": "WEFT_WORKERS",
+    "max_wait_ms": "WEFT_MAX_WAIT_MS",
     "waiting": "WEFT_WAITING",
+    "trusted_proxies": "WEFT_TRUSTED_PROXIES",
+    "connections": "WEFT_CONNECTIONS",
+    "drain_seconds": "WEFT_DRAIN_SECONDS",
     "streams": "WEFT_STREAMS",
     "recent_seconds": "WEFT_RECENT_SECONDS",
     "recent_bytes": "WEFT_RECENT_BYTES",
@@ -40,6 +47,10 @@ _VARIABLES = {
 }
 
 
+# May stand in a file that the variable's name and _FILE tells, as containers and systemd hand secrets over.
+_SECRETS = frozenset({"database_url", "line_token", "mqtt_url", "mqtt_password"})
+
+
 class Settings(BaseModel):
     """One running service, fully described. Defaults live here and nowhere else."""
 
@@ -51,9 +62,16 @@ class Settings(BaseModel):
     weight: Path | None = None  # bundle files; None: the folder `bundles`, then the package's own
     fibre: Path | None = None
     bundles: Path | None = None
-    keep_photos: Path | None = None  # None: no photo ever reaches the disk
+    # A folder, or s3://BUCKET/PREFIX and its like; None: no photo ever reaches the disk.
+    keep_photos: Annotated[str, BeforeValidator(os.fspath)] | None = None
+    keep_photos_hours: float | None = Field(default=None, gt=0)  # and then they are removed; None: never
     workers: int = Field(default=2, ge=1, le=256)  # threads that decode and infer
-    waiting: int = Field(default=16, ge=0, le=10_000)  # jobs that may wait for one of them; more get a 503
+    max_wait_ms: float = Field(default=1000, ge=0, le=600_000)  # what would wait longer gets a 503
+    waiting: int = Field(default=512, ge=0, le=100_000)  # jobs that may wait, however short each is
+    # Addresses or networks, comma-separated, whose X-Forwarded-For is believed; None: nobody's
+    trusted_proxies: str | None = None
+    connections: int = Field(default=10_000, ge=1, le=1_000_000)  # open ones; then the longest idle is closed
+    drain_seconds: float = Field(default=1, ge=0, le=8)  # of saying not ready, before a stop by SIGTERM
     streams: int = Field(default=16, ge=0, le=10_000)  # open connections to /v1/stream
     recent_seconds: float = Field(default=900, ge=0)  # how long a photo can be added to an estimate
     recent_bytes: int = Field(default=256_000_000, ge=0)  # memory for the prepared pixels of these
@@ -83,10 +101,29 @@ def read_settings(environ: Mapping[str, str], **chosen: object) -> Settings:
         StoreError: A value is impossible; the message names its variable.
     """
     given = {name: environ[key] for name, key in _VARIABLES.items() if environ.get(key)}
+    for name in _SECRETS:
+        if environ.get(f"{_VARIABLES[name]}_FILE"):
+            given[name] = _secret(environ, _VARIABLES[name])
     given |= {name: value for name, value in chosen.items() if value is not None}  # type: ignore[misc]
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        raise StoreError(f"{_VARIABLES[name]}: {first['msg']}; got {given[name]!r}") from error
+        got = "a value that is not shown" if name in _SECRETS else repr(given[name])
+        raise StoreError(f"{_VARIABLES[name]}: {first['msg']}; got {got}") from error
+
+
+def _secret(environ: Mapping[str, str], variable: str) -> str:
+    """What the file named by `<variable>_FILE` holds, without the line's end."""
+    if environ.get(variable):
+        raise StoreError(f"{variable} and {variable}_FILE are both set; leave one of them out")
+    path = Path(environ[f"{variable}_FILE"])
+    try:
+        held = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise StoreError(f"{variable}_FILE: {path} cannot be read ({said}); name a file that can") from error
+    if not held:
+        raise StoreError(f"{variable}_FILE: {path} is empty; write the value into it")
+    return held
