@@ -112,7 +112,6 @@ class Metrics:
 
     def _count_house(self) -> None:
         self.bundles = Info("weft_bundle", "The loaded bundles", ["task"], registry=self.registry)
-        self.swaps = self._counter("swaps", "Bundles replaced, rolled back or refused", "task", "outcome")
         self.lag = self._histogram("event_loop_lag_seconds", "How late the event loop wakes up", _LAGS)
         ProcessCollector(registry=self.registry)  # CPU, memory, open files
 

@@ -1,29 +1,41 @@
-"""Request ids, one JSON log line a request, faults turned into problems; nothing personal in any of it."""
+"""The outermost layer: request ids, counts, one log line a request, faults turned into problems."""
 
-import json
-import logging
+import asyncio
 import re
 import time
-import traceback
 import uuid
 from collections.abc import MutableMapping
 from typing import Any, Final, cast
 
-from weft_serving.guard import App, Message, Receive, Scope, Send
-from weft_serving.metrics import Metrics
-from weft_serving.problems import make_problem, reply
+from prometheus_client import Counter, Histogram
 
-log = logging.getLogger("weft.serving")
+from weft.errors import WeftError
+from weft_serving.guard import App, Message, Receive, Scope, Send
+from weft_serving.logs import Shedding, log, log_fault, log_line
+from weft_serving.metrics import Metrics
+from weft_serving.problems import BusyError, make_problem, reply
+from weft_serving.tracing import Tracing
+
+__all__ = ["Observe", "log", "log_fault", "log_line"]
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID: Final = re.compile(r"[\w.\-]{8,64}")
+_HARMLESS: Final = (b"x-content-type-options", b"nosniff")
 
 
 class Observe:
-    """Outermost: gives every request an id, counts and logs it, and turns a fault of ours into a problem."""
+    """Gives every request an id, counts and logs it, and turns a fault of ours into a problem.
 
-    def __init__(self, app: App, *, metrics: Metrics) -> None:
+    Args:
+        tracing: Told of every request; None: no traces are made, and nothing is spent on them.
+    """
+
+    def __init__(self, app: App, *, metrics: Metrics, tracing: Tracing | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._tracing = tracing
+        self._requests: dict[tuple[str, str, int], Counter] = {}
+        self._times: dict[str, tuple[Histogram, Histogram]] = {}
+        self._shedding: Shedding | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -32,6 +44,7 @@ class Observe:
         scope["weft.request"] = request_id = _request_id(scope)
         started = time.perf_counter()
         status = 0
+        span = None if self._tracing is None else self._tracing.begin(scope, _method(scope))
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -40,7 +53,7 @@ class Observe:
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"x-request-id", request_id.encode()),
-                    (b"x-content-type-options", b"nosniff"),
+                    _HARMLESS,
                 ]
             await send(message)
 
@@ -51,28 +64,55 @@ class Observe:
             if scope["type"] == "http" and status == 0:
                 await _answer_fault(scope, receive, watched)
         finally:
-            self._note(scope, status, time.perf_counter() - started)
+            route = self._note(scope, status, started)
+            if span is not None:
+                span.end(route, status)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, started: float) -> str:
+        """Count and log a request that has ended; its route as a template."""
+        ended = time.perf_counter()
         route = _template(scope) or ("files" if 0 < status < 400 else "unmatched")
-        method = str(scope.get("method", "WS"))
-        method = method if method in _METHODS or method == "WS" else "OTHER"
-        self._metrics.requests.labels(route, method, str(status)).inc()
+        method = _method(scope)
+        self._count(route, method, status)
         if scope["type"] == "http":
-            self._metrics.seconds.labels(route).observe(seconds)
+            whole, answer = self._times.get(route) or self._bind(route)
+            whole.observe(ended - started)
+            if 0 < status < 400:
+                answer.observe(ended - scope.get("weft.received", started))
+        problem: WeftError | None = scope.get("weft.problem")
+        if problem is not None:
+            self._metrics.count_problem(problem)
+            if isinstance(problem, BusyError):
+                self._shed(problem.reason)
+                return route
         log_line(
             "request",
             request=scope["weft.request"],
             method=method,
             route=route,
             status=status,
-            milliseconds=round(seconds * 1000, 1),
+            milliseconds=round((ended - started) * 1000, 1),
+            problem=None if problem is None else problem.slug,
         )
+        return route
 
+    def _count(self, route: str, method: str, status: int) -> None:
+        key = (route, method, status)
+        counter = self._requests.get(key)
+        if counter is None:
+            counter = self._requests[key] = self._metrics.requests.labels(route, method, str(status))
+        counter.inc()
 
-def log_line(event: str, *, level: int = logging.INFO, **fields: object) -> None:
-    """One JSON object a line. Callers pass ids, counts and times; no file names, parcel codes, addresses."""
-    log.log(level, "%s", json.dumps({"event": event, **fields}, ensure_ascii=False))
+    def _bind(self, route: str) -> tuple[Histogram, Histogram]:
+        found = self._metrics.seconds.labels(route), self._metrics.answers.labels(route)
+        self._times[route] = found
+        return found
+
+    def _shed(self, reason: str) -> None:
+        self._metrics.refused.labels(reason).inc()
+        if self._shedding is None:
+            self._shedding = Shedding(asyncio.get_running_loop().call_later)
+        self._shedding.add(reason)
 
 
 def _request_id(scope: Scope) -> str:
@@ -87,17 +127,17 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex[:16]
 
 
+def _method(scope: Scope) -> str:
+    if scope["type"] == "websocket":
+        return "WS"
+    method = str(scope["method"])
+    return method if method in _METHODS else "OTHER"
+
+
 def _template(scope: MutableMapping[str, Any]) -> str | None:
     """`/v1/estimates/{id}`, never the path itself: ids would make endless series."""
     path = getattr(scope.get("route"), "path", None)
     return path if isinstance(path, str) else None
-
-
-def log_fault(request_id: str, error: Exception) -> None:
-    # Where, not what: a library's message may quote a file name or a value.
-    frames = traceback.extract_tb(error.__traceback__)[-8:]
-    places = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames]
-    log_line("fault", level=logging.ERROR, request=request_id, kind=type(error).__name__, at=places)
 
 
 async def _answer_fault(scope: Scope, receive: Receive, send: Send) -> None:

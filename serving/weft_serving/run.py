@@ -1,11 +1,8 @@
 """Starting the service: every reason not to start is found, and told in one line, before the port answers."""
 
-import json
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
@@ -18,7 +15,7 @@ from weft_serving.app import create_app
 from weft_serving.headers import headers_within
 from weft_serving.line.haste import rest_memory
 from weft_serving.line.lines import Lines, open_lines
-from weft_serving.observe import log
+from weft_serving.logs import log_to_stderr
 from weft_serving.settings import Settings
 from weft_serving.store import open_store
 
@@ -41,7 +38,7 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
         app = create_app(settings, weight=weight, fibre=fibre, store=store, lines=lines)
         for line in greeting(listening, settings, weight=weight, fibre=fibre, lines=lines):
             say(line)
-        _log_to_stderr()
+        log_to_stderr()
         config = uvicorn.Config(
             app,
             http=headers_within(settings.idle_seconds),
@@ -147,28 +144,3 @@ def greeting(
         f"{base}/v1/compositions"
     )
     return said
-
-
-class _JsonLine(logging.Formatter):
-    """One JSON object a line, ours and uvicorn's. No tracebacks: their last line may quote what was sent."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        told = record.getMessage()
-        fields = json.loads(told) if record.name == log.name else {"event": "server", "message": told}
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"time": at, "level": record.levelname, **fields}, ensure_ascii=False)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_JsonLine())
-    levels = {
-        "weft.serving": logging.INFO,
-        "uvicorn.error": logging.WARNING,
-        "python_multipart": logging.CRITICAL,  # it comments on bodies that we refuse anyway
-    }
-    for name, level in levels.items():
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.propagate = False
-        logger.setLevel(level)
