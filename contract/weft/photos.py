@@ -10,6 +10,7 @@ reach a disk or a log. Colour profiles are ignored: training and serving then ig
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +22,8 @@ from PIL import Image, features
 
 from weft import limits
 from weft.errors import BrokenPhotoError, PhotoError, TooLargeError, UnsupportedPhotoError
-from weft.photo_header import Header, exif_orientation, read_header
+from weft.exif import exif_orientation
+from weft.photo_header import Header, read_header
 
 # libjpeg's warnings on files that phones do write; every pixel is there when one of these comes first.
 _HARMLESS: Final = ("before marker 0xd9", "Invalid SOS parameters")
@@ -47,11 +49,35 @@ class Photo:
         return max(self.full_width_px, self.full_height_px) / max(self.pixels.shape[:2])
 
 
-def decode_photo(data: bytes, *, longest_px: int | None) -> Photo:
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A file that was decoded while it arrived, as `weft.photo_arriving` hands it over.
+
+    Args:
+        pieces: The file as sent, in order; may be empty where `error` is set.
+        longest_px: What `photo` was decoded for.
+        photo: None where only the whole file can be decoded, or it cannot be.
+        error: What `decode_photo` of the file would raise; None where that is not known yet.
+    """
+
+    pieces: Sequence[bytes]
+    longest_px: int | None
+    photo: Photo | None = None
+    error: PhotoError | None = None
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+PhotoFile = bytes | Arrived
+
+
+def decode_photo(file: PhotoFile, *, longest_px: int | None) -> Photo:
     """Decode a JPEG, PNG, WebP or HEIC photo, upright.
 
     Args:
-        data: The file as sent.
+        file: The file as sent. One that was decoded for `longest_px` while it arrived costs nothing more.
         longest_px: Decode at the smallest of 8/8, 7/8 ... 1/8, 1/16, 1/24 ... whose longest side is
             at least this: under twice `longest_px` where the photo is larger. None: full size.
 
@@ -60,12 +86,18 @@ def decode_photo(data: bytes, *, longest_px: int | None) -> Photo:
         BrokenPhotoError: Empty, cut short or damaged.
         TooLargeError: More bytes or pixels than `weft.limits` allows.
     """
+    if isinstance(file, Arrived):
+        if file.error is not None:
+            raise file.error
+        if file.photo is not None and file.longest_px == longest_px:
+            return file.photo
+    data = file.data if isinstance(file, Arrived) else file
     if len(data) > limits.PHOTO_BYTES:
         raise TooLargeError(
             f"the photo has {len(data) / 1e6:.1f} MB, at most {limits.PHOTO_BYTES / 1e6:.0f} MB are taken; "
             "send a smaller one"
         )
-    header = read_header(data)
+    header = read_header(data, check=check_size)
     try:
         if header.kind == "jpeg":
             return _jpeg(data, header, longest_px)
@@ -83,8 +115,8 @@ def decode_photo(data: bytes, *, longest_px: int | None) -> Photo:
 
 def _jpeg(data: bytes, header: Header, longest_px: int | None) -> Photo:
     width, height = header.width_px, header.height_px
-    _check_size(width, height, whole=header.whole)
-    eighths, block = _scale(max(width, height), longest_px)
+    check_size(width, height, header.whole)
+    eighths, block = scale_for(max(width, height), longest_px)
     # simplejpeg takes the smallest n/8 that meets its minima; given both, the shorter side would decide, and
     # `min_factor` alone reduces nothing.
     side = math.ceil(max(width, height) * eighths / 8)
@@ -92,17 +124,22 @@ def _jpeg(data: bytes, header: Header, longest_px: int | None) -> Photo:
     try:
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=high, min_width=wide)
     except ValueError as error:
-        if not any(words in str(error) for words in _HARMLESS):
+        if not header.confined and not any(words in str(error) for words in _HARMLESS):
             raise
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=high, min_width=wide, strict=False)
+    return reduced_upright(pixels, header, block)
+
+
+def reduced_upright(pixels: NDArray[np.uint8], header: Header, block: int) -> Photo:
+    """The photo of a JPEG's pixels (H, W, 3) as stored: blocks of them averaged, its orientation undone."""
     if block > 1:
         pixels = np.asarray(Image.fromarray(pixels).reduce(block))
-    return _upright(pixels, width, height, header.orientation)
+    return _upright(pixels, header.width_px, header.height_px, header.orientation)
 
 
 def _png_or_webp(data: bytes, header: Header, longest_px: int | None) -> Photo:
     size = (header.width_px, header.height_px)
-    _check_size(*size, whole=True)
+    check_size(*size, True)
     if header.kind == "webp" and not features.check("webp"):
         raise UnsupportedPhotoError(
             "WebP is not built into this server's Pillow; send a JPEG, PNG or HEIC photo"
@@ -122,12 +159,13 @@ def _heif(data: bytes, longest_px: int | None) -> Photo:
         io.BytesIO(data), convert_hdr_to_8bit=True
     )  # reads boxes, decodes nothing yet
     width, height = file.size
-    _check_size(width, height, whole=True)
+    check_size(width, height, True)
     # The container's own rotation is applied by the decoder; the EXIF orientation beside it only repeats it.
     return _upright(_reduced(file.to_pillow(), longest_px), width, height, 1)
 
 
-def _check_size(width: int, height: int, *, whole: bool) -> None:
+def check_size(width: int, height: int, whole: bool) -> None:
+    """Raise PhotoError for a size that is none or too large; `whole`: all of it must be held at once."""
     if not width or not height:
         raise BrokenPhotoError(f"the photo states a size of {width} x {height} pixels; take it again")
     limit = limits.PHOTO_PIXELS_WHOLE if whole else limits.PHOTO_PIXELS
@@ -139,7 +177,7 @@ def _check_size(width: int, height: int, *, whole: bool) -> None:
         )
 
 
-def _scale(full_px: int, longest_px: int | None) -> tuple[int, int]:
+def scale_for(full_px: int, longest_px: int | None) -> tuple[int, int]:
     """Eighths to decode at, and the side of the blocks to average after that (1 unless at 1/8)."""
     if longest_px is None:
         return 8, 1
@@ -162,7 +200,7 @@ def _reduced(image: Image.Image, longest_px: int | None) -> NDArray[np.uint8]:
     clear = image.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info
     if image.mode != (mode := "RGBA" if clear else "RGB"):  # converting copies even where nothing changes
         image = image.convert(mode)
-    eighths, block = _scale(max(image.size), longest_px)
+    eighths, block = scale_for(max(image.size), longest_px)
     if eighths < 8:
         width, height = (math.ceil(math.ceil(side * eighths / 8) / block) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BOX)
