@@ -65,6 +65,7 @@ def create_app(
     if settings.keep_photos is not None:
         check_place(settings.keep_photos)
     sorting = lines or Lines(LineArchive(store), None, None)
+    figures = Metrics()
     service = Service(
         settings=settings,
         models=Models(WeightModel(weight, Weigher(weight)), FibreModel(fibre, Identifier(fibre))),
@@ -73,11 +74,11 @@ def create_app(
             workers=settings.workers,
             waiting=settings.waiting,
             longest_wait_s=settings.max_wait_ms / 1000,
-            waited=lambda seconds: metrics.spent("queue", seconds),
+            waited=lambda seconds: figures.spent("queue", seconds),
         ),
         cubes=Pool(workers=1, waiting=min(4, settings.waiting)),
         recent=Recent(seconds=settings.recent_seconds, most_bytes=settings.recent_bytes),
-        metrics=Metrics(),
+        metrics=figures,
     )
 
     @asynccontextmanager

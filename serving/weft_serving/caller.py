@@ -1,7 +1,7 @@
 """Who asks, until when, and whether anybody still waits for the answer.
 
-The guard makes one `Caller` a request and one a stream. It travels in a context variable, into the threads too, so that
-work can stop where nobody waits any more without every function on the way passing it on.
+The guard makes one `Caller` a request and one a stream. It travels in a context variable, into the threads as
+well, so that work can stop where nobody waits any more, without every function on the way passing it on.
 """
 
 import time

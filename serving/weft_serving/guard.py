@@ -1,17 +1,21 @@
 """Bounds on every request's body: bytes, time and the sum over all requests, held while it streams in.
 
-An ASGI middleware, so that no route can forget it. It also reads what is left of a body before a refusal goes
-out: a server that closes on unread bytes resets the connection, and the client never sees why.
+An ASGI middleware, so that no route can forget it. It also says who asks (`caller`), and refuses work for
+which there is no room before its body is read. A refusal goes out at once; what is still to come of a large
+body is announced as unwanted (`Connection: close`) and read away by the connection (see `connection`).
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from starlette.responses import JSONResponse
 
 from weft.limits import REQUEST_BYTES
+from weft_serving.caller import DEADLINE_HEADER, Caller, call_for, key_of, read_deadline
+from weft_serving.pool import Pool
 from weft_serving.problems import (
     BadBodyError,
     BodyTooLargeError,
@@ -20,6 +24,7 @@ from weft_serving.problems import (
     Refusal,
     SlowBodyError,
     make_problem,
+    note,
     reply,
 )
 
@@ -30,15 +35,31 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_BYTES: Final = 2_000_000  # 10,000 points as text, twice over
-_DRAIN_BYTES: Final = 128_000_000
-_DRAIN_SECONDS: Final = 10.0
+_UNKNOWN: Final = b"999999999999"  # the length of a chunked body
+_SMALL_REST: Final = 262_144  # bytes of a body that cost less to read away than a new connection costs
+# What waits for the threads, and as which route it is counted.
+_QUEUED: Final = (
+    (re.compile(r"/v1/estimates"), "/v1/estimates"),
+    (re.compile(r"/v1/estimates/[^/]+/photos"), "/v1/estimates/{estimate_id}/photos"),
+    (re.compile(r"/v1/compositions"), "/v1/compositions"),
+    (re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer"), "/v2/models/{model}/infer"),
+)
+
+
+class _Route(NamedTuple):
+    """As much of a route as `Observe` looks at, for what never reaches the router."""
+
+    path: str
 
 
 class BodyGuard:
     """Wrap an app so that `receive` never hands it more, or more slowly, than the limits allow."""
 
-    def __init__(self, app: App, *, body_seconds: float, idle_seconds: float, in_flight_bytes: int) -> None:
+    def __init__(
+        self, app: App, *, pool: Pool, body_seconds: float, idle_seconds: float, in_flight_bytes: int
+    ) -> None:
         self._app = app
+        self._pool = pool
         self._body_seconds = body_seconds
         self._idle_seconds = idle_seconds
         self._most_in_flight = in_flight_bytes
@@ -46,24 +67,39 @@ class BodyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            call_for(Caller(key_of(scope.get("client"))))
             await self._app(scope, receive, send)
             return
         body = _Body(self, scope, receive)
-        guarded_send = _DrainingSend(body, send)
+        guarded_send = _EarlySend(body, send)
         try:
             try:
                 body.check_headers()
+                call_for(body.caller)
+                scope["weft.caller"] = body.caller
+                scope["weft.body"] = body
+                if scope["method"] == "POST":
+                    self._check_room(scope)
             except Refusal as error:
                 await _refuse(scope, error, guarded_send)
                 return
             await self._app(scope, body.receive, guarded_send)
         finally:
-            self.in_flight -= body.counted
+            self.in_flight -= body.held
 
     def take(self, count: int) -> None:
         if self.in_flight + count > self._most_in_flight:
-            raise BusyError("too many uploads are arriving at once; send it again in a moment")
+            raise BusyError(
+                "too many uploads are arriving at once; send it again in a moment", reason="bytes"
+            )
         self.in_flight += count
+
+    def _check_room(self, scope: Scope) -> None:
+        for path, template in _QUEUED:
+            if path.fullmatch(scope["path"]):
+                scope["route"] = _Route(template)  # the router's own takes its place
+                self._pool.check_room()
+                return
 
     @property
     def seconds(self) -> tuple[float, float]:
@@ -71,6 +107,7 @@ class BodyGuard:
 
 
 async def _refuse(scope: Scope, error: Refusal, send: Send) -> None:
+    note(scope, error)
     made = make_problem(
         error.slug, str(error), instance=str(scope["path"])[:200], request=scope.get("weft.request")
     )
@@ -96,14 +133,17 @@ class _Body:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._headers = {name.lower(): value.strip() for name, value in headers}
         self._guard = guard
+        self._scope = scope
         self._receive = receive
         self._started = time.monotonic()
         kind = self._headers.get(b"content-type", b"").lower()
         tensors = _is_open(scope) and b"inference-header-content-length" in self._headers
         large = tensors or kind.startswith(b"multipart/form-data")
         self._limit = REQUEST_BYTES if large else JSON_BYTES
-        self.counted = 0
+        self.received = 0
+        self.held = 0  # of these, still in memory
         self.asked = False
+        self.caller = Caller(key_of(scope.get("client")))
         self.ended = not (b"content-length" in self._headers or b"transfer-encoding" in self._headers)
 
     @property
@@ -111,7 +151,14 @@ class _Body:
         """The client sends nothing before it is asked to go on."""
         return not self.asked and self._headers.get(b"expect", b"").lower() == b"100-continue"
 
+    @property
+    def rest_is_small(self) -> bool:
+        """Whether little is left of it, as far as is known."""
+        length = int(self._headers.get(b"content-length", _UNKNOWN))
+        return not self.waits_for_permission and length - self.received <= _SMALL_REST
+
     def check_headers(self) -> None:
+        self.caller.deadline_s = read_deadline(self._headers.get(DEADLINE_HEADER))
         encoding = self._headers.get(b"content-encoding", b"identity").lower()
         if encoding != b"identity":
             raise ContentTypeError("the body is compressed; send it without Content-Encoding")
@@ -131,7 +178,8 @@ class _Body:
         idle, whole = self._guard.seconds
         left = whole - (time.monotonic() - self._started)
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.001, min(idle, left)))
+            async with asyncio.timeout(max(0.001, min(idle, left))):
+                message = await self._receive()
         except TimeoutError as error:
             raise SlowBodyError(
                 f"the body paused for more than {idle:g} s or took more than {whole:g} s; send it again"
@@ -142,27 +190,18 @@ class _Body:
         self.ended = not message.get("more_body", False)
         size = len(message.get("body", b""))
         self._guard.take(size)
-        self.counted += size
-        if self.counted > self._limit:
-            raise self._too_large(self.counted)
+        self.held += size
+        self.received += size
+        if self.received > self._limit:
+            raise self._too_large(self.received)
+        if self.ended:
+            self._scope["weft.received"] = time.perf_counter()
         return message
 
-    async def drain(self) -> None:
-        """Read and forget the rest, within bounds, so that the refusal can be read."""
-        if self.ended or self.waits_for_permission:
-            return
-        read = 0
-        until = time.monotonic() + _DRAIN_SECONDS
-        while not self.ended and read < _DRAIN_BYTES:
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            try:
-                message = await asyncio.wait_for(self._receive(), min(left, 2.0))
-            except TimeoutError:
-                return
-            read += len(message.get("body", b""))
-            self.ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+    def release(self, count: int) -> None:
+        """Say that this many bytes of it are no longer held."""
+        self.held -= count
+        self._guard.in_flight -= count
 
     def _too_large(self, got: int) -> BodyTooLargeError:
         what = "with files or binary tensors" if self._limit == REQUEST_BYTES else "without files"
@@ -171,12 +210,15 @@ class _Body:
         )
 
 
-class _DrainingSend:
+class _EarlySend:
+    """Sends answers that come before the end of a body as what they are."""
+
     def __init__(self, body: _Body, send: Send) -> None:
         self._body = body
         self._send = send
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await self._body.drain()
+        body = self._body
+        if message["type"] == "http.response.start" and not body.ended and not body.rest_is_small:
+            message["headers"] = [*message.get("headers", []), (b"connection", b"close")]
         await self._send(message)

@@ -315,10 +315,10 @@ def test_an_unknown_model_or_version_is_404_and_a_body_too_large_413_in_the_prot
 
 def test_a_full_pool_says_when_to_come_back(start: Callable[..., TestClient]) -> None:
     client = start(workers=1, waiting=0)
-    client.app.state.service.pool._jobs = 1  # type: ignore[attr-defined]
+    client.app.state.service.pool._running = 1  # type: ignore[attr-defined]
     reply = client.post(COMPOSITION, json=scans())
 
-    assert (reply.status_code, reply.headers["retry-after"]) == (503, "2")
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
     assert "error" in reply.json()
 
 

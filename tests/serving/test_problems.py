@@ -229,11 +229,11 @@ def test_a_full_house_answers_503_with_retry_after(
 ) -> None:
     client = start(workers=1, waiting=0)
     service: Any = client.app.state.service
-    service.pool._jobs += 1
+    service.pool._running += 1
     try:
         reply = client.post("/v1/estimates", files=photos(jpeg()))
     finally:
-        service.pool._jobs -= 1
+        service.pool._running -= 1
 
     check_problem(reply, status=503)
     assert int(reply.headers["retry-after"]) > 0
