@@ -19,6 +19,7 @@ from weft.photos import Photo, decode_photo
 from weft.quality import Advice, advise, in_order
 from weft.stages import Stage, untold
 
+_GRAMS: Final = ("grams", "low_grams", "high_grams")  # graph outputs (B,)
 _PHOTO_BANDS: Final = ("red", "green", "blue")
 
 
@@ -126,7 +127,9 @@ def stack(subjects: Sequence[Subject]) -> dict[str, NDArray[Any]]:
     arrays = [[photo.pixels for photo in photos if photo.pixels is not None] for photos in usable]
     shapes = [pixels.shape for photos in arrays for pixels in photos] or [(1, 1, 3)]
     rows, columns, bands = (max(shape[axis] for shape in shapes) for axis in range(3))
-    photos = np.zeros((len(subjects), most, bands, rows, columns), np.uint8)
+    # Zeros cost a pass over the memory: only where something is padded.
+    full = len(set(shapes)) == 1 and all(len(pixels) == most for pixels in arrays)
+    photos = (np.empty if full else np.zeros)((len(subjects), most, bands, rows, columns), np.uint8)
     size = np.zeros((len(subjects), most, 2), np.int64)
     mask = np.zeros((len(subjects), most), np.bool_)
     mm_per_pixel = np.zeros((len(subjects), most), np.float32)
@@ -239,7 +242,7 @@ class Weigher:
             for row, n in enumerate(asked):
                 before = _usable(judged[n])
                 judged[n] = self._judged(judged[n], answers, row)
-                rows[n] = {name: float(values[row]) for name, values in answers.items() if values.ndim == 1}
+                rows[n] = {name: float(answers[name][row]) for name in _GRAMS}
                 if not _usable(judged[n]):
                     del rows[n]
                 elif _usable(judged[n]) < before:
@@ -255,11 +258,11 @@ class Weigher:
         stacked = [n for n, photo in enumerate(photos) if photo.finding.usable]
         for place, n in enumerate(stacked):
             verdict = judge(self._weight, answers, row, place)
-            finding = photos[n].finding
-            advice = in_order((*finding.advice, *verdict.advice))
-            told = replace(finding, usable=verdict.usable, advice=advice, strangeness=verdict.strangeness)
-            photos[n] = replace(photos[n], finding=told)
-        return replace(subject, photos=photos)
+            photo, mark = photos[n], photos[n].finding.mark
+            advice = in_order((*photo.finding.advice, *verdict.advice))
+            finding = PhotoFinding(verdict.usable, advice, mark, verdict.strangeness)
+            photos[n] = Prepared(photo.pixels, photo.mm_per_pixel, finding, photo.photo)
+        return Subject(photos, subject.season, subject.wrap)
 
     def _estimate(self, subject: Subject, answer: dict[str, float] | None, doubtful: bool) -> Estimate:
         """`doubtful`: its photos disagree more than those of one thing do."""
@@ -311,6 +314,8 @@ class Weigher:
 
 def _without_repeats(subject: Subject) -> Subject:
     """The same pixels again tell nothing new; counted twice they would narrow the interval."""
+    if len(subject.photos) < 2:
+        return subject
     seen: set[tuple[tuple[int, ...], bytes]] = set()
     photos = list(subject.photos)
     for n, photo in enumerate(photos):
@@ -321,7 +326,7 @@ def _without_repeats(subject: Subject) -> Subject:
             advice = in_order((*photo.finding.advice, "repeated"))
             photos[n] = replace(photo, finding=replace(photo.finding, usable=False, advice=advice))
         seen.add(content)
-    return replace(subject, photos=photos)
+    return Subject(photos, subject.season, subject.wrap)
 
 
 def _usable(subject: Subject) -> int:
