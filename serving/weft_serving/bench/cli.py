@@ -1,0 +1,52 @@
+"""The verb `weft bench`: a thin shell; what is heavy is imported inside."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
+PARTS = ("photo", "photo_mark", "frame_http", "frame_ws", "start")
+
+
+@click.command()
+@click.option("--bundle", type=_FILE, help="Weight bundle to serve.  [default: the package's]")
+@click.option("--photo", type=_FILE, help="Photo to send.  [default: 12 megapixels, made by code]")
+@click.option(
+    "--clients", type=click.IntRange(1, 1_000), default=16, show_default=True, help="That ask at once."
+)
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Floor and server in turn."
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.2, 600), default=5.0, show_default=True, help="Of load a round."
+)
+@click.option("--only", metavar="PARTS", help=f"Some of {','.join(PARTS)}.")
+@click.option(
+    "--engine", default="onnxruntime", show_default=True, help="That the server runs the bundle on."
+)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of `weft serve`.")
+@click.option("--url", help="Measure a server that runs already: no CPU time, memory or start then.")
+@click.option("--quick", is_flag=True, help="Two short rounds: whether it works, not how fast.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=_OUT, help="Write a page with plots.")
+def bench(as_json: bool, html: Path | None, **chosen: Any) -> None:
+    """Measure a server here: CPU time a request against the floor, latency, start, memory."""
+    import json
+
+    from weft.errors import WeftError
+    from weft_serving.bench.report import lines
+    from weft_serving.bench.run import run_bench
+
+    try:
+        told = run_bench(say=lambda text: click.echo(text, err=True), **chosen)
+        if html is not None:
+            from weft_serving.bench.page import page
+
+            html.write_text(page(told), encoding="utf-8")
+    except (WeftError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(told, indent=2, allow_nan=False) if as_json else "\n".join(lines(told)))
+    if html is not None:
+        click.echo(f"plots: {html}", err=True)

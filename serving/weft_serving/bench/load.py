@@ -1,0 +1,172 @@
+"""The load: clients that ask again once they are answered, that ask at a rate, and one on a slow link."""
+
+import asyncio
+import random
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from weft.errors import BenchError
+from weft_serving.bench.talk import Address, Answer, HttpLine, SocketLine, dial, form, message, post
+
+PIECE_BYTES: Final = 16_384  # what a slow link hands over at once
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Requests as bytes, with the grams that are right for each.
+
+    Args:
+        expected: Grams by the bundle asked directly; None: any answer will do (the floor has no grams).
+        bound: Largest relative difference of grams; the tenth that answers are rounded to comes on top.
+    """
+
+    name: str
+    bodies: Sequence[bytes]
+    expected: Sequence[float | None]
+    bound: float
+    stream: bool = False
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+
+    def requests(self, address: Address) -> list[bytes]:
+        if self.stream:
+            return [message(body) for body in self.bodies]
+        return [post(address, "/v1/estimates", form(body, self.fields)) for body in self.bodies]
+
+    def check(self, number: int, answer: Answer) -> None:
+        """Raise BenchError unless the answer is right: a server that errs fast is not fast."""
+        if answer.status != 200:
+            raise BenchError(
+                f"{self.name}: a request was answered {answer.status} ({answer.problem or 'no detail'}); "
+                "measured are servers that answer right: ask with fewer --clients, or mend it"
+            )
+        want = self.expected[number]
+        if want is None:
+            return
+        if answer.grams is None or abs(answer.grams - want) > self.bound * want + 0.051:
+            raise BenchError(
+                f"{self.name}: answered {answer.grams} g, the bundle says {want:.2f} g within "
+                f"{self.bound:g}; name the bundle that this server serves with --bundle"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of load saw: latencies in seconds, one for each request that was answered right."""
+
+    seconds: float
+    latencies_s: list[float]
+    client_cpu_s: float
+
+    @property
+    def rps(self) -> float:
+        return len(self.latencies_s) / self.seconds
+
+
+Line = HttpLine | SocketLine
+
+
+async def open_line(address: Address, work: Work, seat: int) -> Line:
+    line = await dial(address, seat=seat)
+    if not work.stream:
+        return HttpLine(line)
+    stream = SocketLine(line)
+    await stream.greet(address)
+    return stream
+
+
+class Crew:
+    """Open connections to one server, each with one request in flight at most."""
+
+    def __init__(self, address: Address, work: Work, lines: list[Line]) -> None:
+        self._work = work
+        self._requests = work.requests(address)
+        self._lines = lines
+
+    @classmethod
+    async def hire(cls, address: Address, work: Work, clients: int) -> "Crew":
+        """Connect, and ask once each: nobody's first request is measured."""
+        made = cls(address, work, [await open_line(address, work, seat) for seat in range(clients)])
+        await asyncio.gather(*(made.ask(line, n) for n, line in enumerate(made._lines)))
+        return made
+
+    async def ask(self, line: Line, n: int) -> None:
+        number = n % len(self._requests)
+        self._work.check(number, await line.ask(self._requests[number]))
+
+    async def at_once(self, seconds: float) -> Round:
+        """Every client asks again as soon as it is answered."""
+        latencies: list[float] = []
+        until = time.perf_counter() + seconds
+
+        async def client(n: int, line: Line) -> None:
+            while (start := time.perf_counter()) < until:
+                await self.ask(line, n)
+                latencies.append(time.perf_counter() - start)
+                n += len(self._lines)
+
+        return await self._round(latencies, [client(n, line) for n, line in enumerate(self._lines)])
+
+    async def at_rate(self, rps: float, seconds: float, *, seed: int) -> Round:
+        """Requests come at random (a Poisson process), whatever was answered; waiting for a client counts."""
+        latencies: list[float] = []
+        idle: asyncio.Queue[Line] = asyncio.Queue()
+        for line in self._lines:
+            idle.put_nowait(line)
+        start = time.perf_counter()
+
+        async def request(n: int, due: float) -> None:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            line = await idle.get()
+            await self.ask(line, n)
+            latencies.append(time.perf_counter() - due)
+            idle.put_nowait(line)
+
+        dues = arrivals(rps, seconds, seed=seed)
+        return await self._round(latencies, [request(n, start + due) for n, due in enumerate(dues)])
+
+    async def _round(self, latencies: list[float], tasks: Sequence[Coroutine[Any, Any, None]]) -> Round:
+        start, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*tasks)
+        return Round(time.perf_counter() - start, latencies, time.process_time() - cpu)
+
+    def dismiss(self) -> None:
+        for line in self._lines:
+            line.close()
+
+
+def arrivals(rps: float, seconds: float, *, seed: int) -> list[float]:
+    """Times of a Poisson process, seconds from its start."""
+    dice = random.Random(seed)
+    times: list[float] = []
+    at = dice.expovariate(rps)
+    while at < seconds:
+        times.append(at)
+        at += dice.expovariate(rps)
+    return times
+
+
+async def send_slowly(address: Address, work: Work, *, mbit_per_s: float, takes: int) -> list[float]:
+    """Seconds from a photo's last byte to its answer, over a link of this speed."""
+    line = HttpLine(await dial(address))
+    waits: list[float] = []
+    requests = work.requests(address)
+    try:
+        for take in range(takes):
+            number = take % len(requests)
+            view = memoryview(requests[number])
+            start = time.perf_counter()
+            for at in range(0, len(view), PIECE_BYTES):
+                piece = view[at : at + PIECE_BYTES]
+                due = (
+                    start + (at + len(piece)) * 8e-6 / mbit_per_s
+                )  # when its last bit has come over the link
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                await line.send(piece)
+            sent = time.perf_counter()
+            work.check(number, await line.answer())
+            waits.append(time.perf_counter() - sent)
+    finally:
+        line.close()
+    return waits

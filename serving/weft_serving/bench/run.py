@@ -1,0 +1,150 @@
+"""One whole run of `weft bench`: files and right answers made, floor and server started, measured, ended."""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from weft.bundle import BUNDLED, load_bundle
+from weft.errors import BenchError
+from weft.marks import MarkHint
+from weft.weigher import Weigher
+from weft_serving.bench.cli import PARTS
+from weft_serving.bench.floor import Floor
+from weft_serving.bench.load import Work
+from weft_serving.bench.measure import Found, Plan, Say, measure, time_starts
+from weft_serving.bench.report import surroundings, tell
+from weft_serving.bench.scenes import make_frames, make_photos
+from weft_serving.bench.served import Served
+from weft_serving.bench.talk import read_address
+
+_MARK = {"mark": "qr", "mark_mm": "60"}
+_QUICK = Plan(clients=4, rounds=2, seconds=0.6, takes=2, starts=1)
+
+
+def run_bench(
+    *,
+    bundle: Path | None,
+    photo: Path | None,
+    clients: int,
+    rounds: int,
+    seconds: float,
+    only: str | None,
+    engine: str,
+    settings: Sequence[str],
+    url: str | None,
+    quick: bool,
+    say: Say,
+) -> dict[str, Any]:
+    """Measure, and tell it as `--json` prints it.
+
+    Raises:
+        BenchError: A server that cannot be measured or answers wrong, an option that makes no sense.
+        BundleError: The bundle does not hold.
+    """
+    parts = _chosen(only or ("photo,frame_http,frame_ws,start" if quick else None))
+    variables = _variables(settings) | ({} if engine == "onnxruntime" else {"WEFT_ENGINE": engine})
+    if url is not None and variables:
+        raise BenchError(
+            "--set and --engine are for a server that the bench starts; leave them out with --url"
+        )
+    plan = _QUICK if quick else Plan(clients=clients, rounds=rounds, seconds=seconds)
+    path = bundle or BUNDLED / "weight.onnx"
+    say("making photos and frames")
+    photos = [_read(photo)] if photo is not None else make_photos(1 if quick else 4)
+    files: dict[str, Sequence[bytes]] = {"photo": photos, "frame": make_frames(8)}
+    works = _works(path, files, parts)
+    with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder:
+        kept = {name: Path(folder) / f"{name}.jpg" for name in files}
+        for name, file in kept.items():
+            file.write_bytes(files[name][0])
+        floor = Floor(path, list(kept.values()))
+        try:
+            found = asyncio.run(_measure(plan, works, kept, floor, url, bundle, variables, parts, say))
+        finally:
+            floor.close()
+    about = {"engine": engine, "settings": variables} | surroundings(bundle=path, files=files, plan=plan)
+    return tell(found, plan, about=about)
+
+
+async def _measure(
+    plan: Plan,
+    works: dict[str, Work],
+    kept: dict[str, Path],
+    floor: Floor,
+    url: str | None,
+    bundle: Path | None,
+    variables: dict[str, str],
+    parts: Sequence[str],
+    say: Say,
+) -> Found:
+    measured = {name: work for name, work in works.items() if name in parts}
+    files = {name: kept[name.split("_")[0]] for name in works}
+    if url is not None:
+        say(f"measuring {url}, which runs already: its CPU time, memory and start are not ours to see")
+        return await measure(
+            plan, measured, files=files, floor=floor, address=read_address(url), pid=None, say=say
+        )
+    server = Served(bundle, variables)
+    try:
+        await server.wait(works["frame_http"])
+        found = await measure(
+            plan, measured, files=files, floor=floor, address=server.address, pid=server.pid, say=say
+        )
+    except BenchError:
+        server.check()
+        raise
+    finally:
+        server.close()
+    if "start" in parts:
+        say(f"starting the server {plan.starts} times")
+        found.first_answer_s = await time_starts(bundle, variables, works["frame_http"], plan.starts)
+    return found
+
+
+def _works(bundle: Path, files: dict[str, Sequence[bytes]], parts: Sequence[str]) -> dict[str, Work]:
+    """What is sent, with what the bundle itself answers to it: decoded and run here, without any server."""
+    weigher = Weigher(load_bundle(bundle, task="weight", threads=1))
+    bound = weigher.card.proof.bound
+
+    def grams(each: Sequence[bytes], hint: MarkHint | None = None) -> list[float | None]:
+        found = [weigher.weigh(weigher.prepare_all([data], hint)).grams for data in each]
+        if None in found:
+            raise BenchError("the bundle gives no grams for a photo to be sent; name another with --photo")
+        return found
+
+    photos, frames = files["photo"], files["frame"]
+    works = {
+        "photo": Work("photo", photos, grams(photos), bound),
+        "frame_http": Work("frame_http", frames, grams(frames), bound),
+        "frame_ws": Work("frame_ws", frames, grams(frames), bound, stream=True),
+    }
+    if "photo_mark" in parts:
+        hint = MarkHint("qr", 60)
+        works["photo_mark"] = Work("photo_mark", photos, grams(photos, hint), bound, fields=_MARK)
+    return works
+
+
+def _chosen(only: str | None) -> list[str]:
+    parts: list[str] = (
+        list(PARTS) if only is None else [part.strip() for part in only.split(",") if part.strip()]
+    )
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown or not parts:
+        raise BenchError(f"--only: got {only!r}, need some of {','.join(PARTS)}")
+    return parts
+
+
+def _variables(settings: Sequence[str]) -> dict[str, str]:
+    given = dict(setting.split("=", 1) for setting in settings if "=" in setting)
+    if len(given) < len(settings):
+        raise BenchError(f"--set: got {' '.join(settings)}, need NAME=VALUE, such as WEFT_WORKERS=2")
+    return given
+
+
+def _read(photo: Path) -> bytes:
+    try:
+        return photo.read_bytes()
+    except OSError as error:
+        raise BenchError(f"{photo}: cannot be read ({error.strerror}); name a JPEG with --photo") from error
