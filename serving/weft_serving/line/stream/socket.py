@@ -32,6 +32,7 @@ from weft_serving.problems import (
     BusyError,
     InvalidRequestError,
     NotFoundError,
+    TokenNeededError,
     make_problem,
     problem_of,
 )
@@ -182,9 +183,7 @@ def _check_token(socket: WebSocket, greeting: Greeting) -> None:
     if needed is None:
         return
     if not hmac.compare_digest((greeting.token or "").encode(), needed.get_secret_value().encode()):
-        raise InvalidRequestError(
-            "the token is missing or not this server's; send WEFT_LINE_TOKEN's as `token`"
-        )
+        raise TokenNeededError("the token is missing or not this server's; send WEFT_LINE_TOKEN's as `token`")
 
 
 async def _serve(socket: WebSocket, line: Line, greeting: Greeting, connections: Connections) -> None:

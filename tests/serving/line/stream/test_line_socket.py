@@ -219,7 +219,7 @@ def test_where_a_token_is_set_nobody_sends_or_listens_without_it(line_app: FastA
         with client.websocket_connect(URL) as socket:
             socket.send_json({"listen": True, "token": token})
             told = socket.receive_json()
-            assert told["type"] == "problem"
+            assert (told["type"], told["status"]) == ("problem", 401)
             assert "sesame" not in json.dumps(told)
     with client.websocket_connect(URL) as socket:
         socket.send_json({"listen": True, "token": "sesame"})
