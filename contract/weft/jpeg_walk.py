@@ -71,6 +71,7 @@ class JpegWalk:
         self.scans = 0
         self.orientation = 0  # 0: none was told
         self.ended = False
+        self.tidy = True  # nothing but segments stood before the scan
         self._check = check
         self._scan_bytes = scan_bytes
         self._held = b""
@@ -117,7 +118,9 @@ class JpegWalk:
         while not self.ended:
             found = self._next(data, at)
             stop = found if found is not None else len(data) - data.endswith(b"\xff")
-            if self._scan_bytes and self.scans and stop > at:
+            if stop > at and not self.scans:
+                self.tidy = self.tidy and not data[at:stop].strip(b"\xff")
+            elif stop > at and self._scan_bytes:
                 yield Part(0, data[at:stop])
             if found is None:
                 self._hold(data, max(at, stop))
