@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from fastapi import Request
 from fastapi.routing import APIRouter
 from pydantic import BaseModel
 
@@ -23,8 +24,10 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", responses=problem_responses("not-ready"))
-def readyz(service: TheService) -> Health:
-    """The bundles are loaded and proven, and the database answers."""
+def readyz(request: Request, service: TheService) -> Health:
+    """The bundles are loaded and proven, the database answers, and the service is not about to stop."""
+    if getattr(request.app.state, "draining", False):
+        raise NotReadyError("this server is stopping; ask another one")
     try:
         service.store.check()
     except StoreError as error:

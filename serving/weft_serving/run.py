@@ -1,9 +1,11 @@
 """Starting the service: every reason not to start is found, and told in one line, before the port answers."""
 
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 
@@ -12,12 +14,15 @@ from weft.card import Task
 from weft.errors import BundleError, StoreError
 from weft.limits import FRAME_BYTES, PHOTO_BYTES
 from weft_serving.app import create_app
-from weft_serving.headers import headers_within
+from weft_serving.connection import StreamConnection, connection_type
 from weft_serving.line.haste import rest_memory
 from weft_serving.line.lines import Lines, open_lines
 from weft_serving.logs import log_to_stderr
 from weft_serving.settings import Settings
+from weft_serving.stopping import Server
 from weft_serving.store import open_store
+
+_FILES: Final = 128  # that are no connections: libraries, bundles, the database, streams of lines
 
 
 def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
@@ -41,33 +46,42 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
         log_to_stderr()
         config = uvicorn.Config(
             app,
-            http=headers_within(settings.idle_seconds),
+            http=connection_type(idle_seconds=settings.idle_seconds, most=most_connections(settings)),
+            ws=StreamConnection,
+            proxy_headers=settings.trusted_proxies is not None,
+            forwarded_allow_ips=settings.trusted_proxies,
             log_config=None,
             access_log=False,  # its lines hold ids and addresses; ours do not
             server_header=False,
             ws_max_size=max(PHOTO_BYTES, FRAME_BYTES) + 3_000_000,  # a little too large is answered
             ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
-            timeout_graceful_shutdown=10,
         )
         if lines.engines:
             rest_memory()
-        with suppress(KeyboardInterrupt):  # the usual way to stop it
-            _Server(config, lines).run(sockets=[listening])
+        Server(config, app, lines, drain_seconds=settings.drain_seconds).run(sockets=[listening])
     finally:
         listening.close()
 
 
-class _Server(uvicorn.Server):
-    """Ends the pages' event streams itself: it would wait for them for as long as it may."""
+def most_connections(settings: Settings) -> int:
+    """The setting, or as many as the system lets this process open, whichever is less."""
+    if sys.platform == "win32":
+        return settings.connections
+    import resource
 
-    def __init__(self, config: uvicorn.Config, lines: Lines) -> None:
-        super().__init__(config)
-        self._lines = lines
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for page in self._lines.pages.values():
-            page.close()
-        await super().shutdown(sockets)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.connections + _FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):  # some systems state a limit that they do not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_files = settings.connections if soft == resource.RLIM_INFINITY else soft - _FILES
+    if open_files < 1:
+        raise StoreError(
+            f"this process may open {soft} files, too few to serve; allow at least {_FILES + 1} (ulimit -n)"
+        )
+    return min(settings.connections, open_files)
 
 
 def find_bundle(settings: Settings, task: Task) -> Path:

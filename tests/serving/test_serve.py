@@ -57,7 +57,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith("WEFT_") and name != "PORT"
     }
-    return kept | {"PYTHONUNBUFFERED": "1"} | more
+    return kept | {"PYTHONUNBUFFERED": "1", "WEFT_DRAIN_SECONDS": "0"} | more
 
 
 def send_and_wait(line: ClientConnection, message: bytes) -> None:
