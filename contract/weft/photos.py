@@ -5,7 +5,7 @@ DCT at n/8 of its size, so that a 12-megapixel photo never exists in full. Of th
 read, and only to turn the photo upright; a `Photo` is pixels and two numbers, so no place, time or name can
 reach a disk or a log. Colour profiles are ignored: training and serving then ignore the same thing.
 """
-# simplejpeg and pillow-heif ship partial types, which strict mode would report line by line.
+# simplejpeg and pi-heif ship partial types, which strict mode would report line by line.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 import io
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import pillow_heif
+import pi_heif
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, features
@@ -155,7 +155,7 @@ def _png_or_webp(data: bytes, header: Header, longest_px: int | None) -> Photo:
 
 
 def _heif(data: bytes, longest_px: int | None) -> Photo:
-    file = pillow_heif.open_heif(
+    file = pi_heif.open_heif(
         io.BytesIO(data), convert_hdr_to_8bit=True
     )  # reads boxes, decodes nothing yet
     width, height = file.size
