@@ -7,15 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from weft_training.calibrate import (
-    CELLS,
-    PHOTOS_FROM,
-    calibrate_weight,
-    cells_of,
-    name_of_cell,
-    subject_quantile,
-    subject_weights,
-)
+from weft.cells import CELLS, PHOTOS_FROM, cell_of, name_of_cell
+from weft_training.calibrate import calibrate_weight, cells_of, subject_quantile, subject_weights
 
 Maker = Callable[..., pd.DataFrame]
 
@@ -259,3 +252,10 @@ def test_an_interval_always_holds_its_value(made_weights: Maker) -> None:
     assert max(max(row) for row in calibration.log_margin) < 0  # quantiles that were too wide are drawn in
     assert (low <= frame["predicted_grams"]).all()
     assert (frame["predicted_grams"] <= high).all()
+
+
+def test_one_estimate_falls_into_the_cell_that_a_table_of_them_does() -> None:
+    asked = [(photos, marked) for photos in range(1, 10) for marked in (False, True)]
+    table = pd.DataFrame(asked, columns=["n_photos", "marked"])
+
+    assert [cell_of(photos, marked=marked) for photos, marked in asked] == cells_of(table).tolist()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weft_training.calibrate import CELLS, WeightCalibration
+from weft.cells import CELLS
+from weft_training.calibrate import WeightCalibration
 from weft_training.weighing_graph import WeighingGraph
 from weft_training.weight_net import WeightNet, WeightStem, WeightTail
 

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from weft.card import VoteCard
+from weft.cells import SUBJECTS_OF_A_GROUP
 from weft.line.reader import intervals
-from weft_training.calibrate import SUBJECTS_OF_A_GROUP, subject_weights, subjects_needed
+from weft_training.calibrate import subject_weights, subjects_needed
 from weft_training.calibrate_shares import KINDS, SHARE_EDGES, kinds_of, known_rows, margins_of_group
 
 SCATTER_QUANTILES: Final = (

@@ -15,13 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weft.cells import CELLS, PHOTOS_FROM, SUBJECTS_OF_A_GROUP
+
 SUBJECTS_NEEDED: Final = 9  # under this there is no interval: the 90 % order statistic of 8 does not exist
-SUBJECTS_OF_A_GROUP: Final = 20  # under this a group is merged with its neighbour, and coverage is not judged
 MAX_BANDS: Final = 3  # each further band costs width: at 25 subjects the order statistic is the 24th
-PHOTOS_FROM: Final = (1, 2, 3, 5)  # numbers of photos seen together: 1, 2, 3 to 4, 5 and more
-CELLS: Final = tuple(
-    (marked, photos) for marked in (False, True) for photos in range(len(PHOTOS_FROM))
-)  # the order of the margins' first axis
 TABLES_ONLY: Final = ("mismarked",)  # predictions with a scale made wrong on purpose calibrate nothing
 
 Floats = NDArray[np.float64]
@@ -55,14 +52,6 @@ def cells_of(predictions: pd.DataFrame) -> NDArray[np.int64]:
     photos = np.searchsorted(PHOTOS_FROM, predictions["n_photos"].to_numpy(np.int64), side="right") - 1
     marked = predictions["marked"].to_numpy(bool) if "marked" in predictions else np.zeros(len(photos), bool)
     return marked * len(PHOTOS_FROM) + photos
-
-
-def name_of_cell(cell: int) -> str:
-    """The word of figures and tables: marked.3-4, unmarked.5-up."""
-    marked, photos = CELLS[cell]
-    low, *rest = PHOTOS_FROM[photos:]
-    high = f"-{rest[0] - 1}" * (rest[0] - 1 > low) if rest else "-up"
-    return f"{'marked' if marked else 'unmarked'}.{low}{high}"
 
 
 def subject_weights(subjects: Sequence[Any] | NDArray[Any]) -> Floats:

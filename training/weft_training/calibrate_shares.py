@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from weft.cells import SUBJECTS_OF_A_GROUP
 from weft_training.calibrate import (
-    SUBJECTS_OF_A_GROUP,
     group_margin,
     subject_quantile,
     subject_weights,

@@ -7,15 +7,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from weft_training.calibrate import (
-    CELLS,
-    SUBJECTS_OF_A_GROUP,
-    TABLES_ONLY,
-    calibrate_weight,
-    cells_of,
-    name_of_cell,
-    subject_weights,
-)
+from weft.cells import CELLS, SUBJECTS_OF_A_GROUP, name_of_cell
+from weft_training.calibrate import TABLES_ONLY, calibrate_weight, cells_of, subject_weights
 
 THIRDS: Final = ("low_third", "mid_third", "top_third")  # of the predicted mass
 
@@ -95,13 +88,6 @@ def judge_cells(intervals: pd.DataFrame, coverage: float) -> dict[str, CoverageV
         if len(rows):
             found[name_of_cell(number)] = _verdict(rows, subject_weights(rows["subject"]), coverage)
     return found
-
-
-def words_of_cell(name: str) -> str:
-    """`marked.3-4` -> `3-4 photos, mark`."""
-    mark, photos = name.split(".")
-    seen = "one photo" if photos == "1" else f"{photos.replace('-up', ' and more')} photos"
-    return f"{seen}, {'mark' if mark == 'marked' else 'no mark'}"
 
 
 def interval_figures(intervals: pd.DataFrame, coverage: float) -> dict[str, float]:

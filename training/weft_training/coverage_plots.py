@@ -3,8 +3,9 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from weft.cells import words_of_cell
 from weft_training.calibrate import TABLES_ONLY
-from weft_training.coverage import CoverageVerdict, judge_cells, judge_thirds, words_of_cell
+from weft_training.coverage import CoverageVerdict, judge_cells, judge_thirds
 from weft_training.plots import BLUE, GREY, INK, ORANGE, canvas
 
 _WORDS = {"low_third": "lightest third", "mid_third": "middle third", "top_third": "heaviest third"}

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from weft.cells import CELLS, PHOTOS_FROM
 from weft.judgement import FAULTS, PHOTO_GRAMS, STRANGENESS
-from weft_training.calibrate import CELLS, PHOTOS_FROM
 from weft_training.weight_net import WeightNet
 
 
