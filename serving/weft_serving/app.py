@@ -11,6 +11,7 @@ from weft.bundle import Bundle
 from weft.identifier import Identifier
 from weft.weigher import Weigher
 from weft_serving import (
+    bundle_changes,
     bundles,
     compositions,
     docs_page,
@@ -23,6 +24,8 @@ from weft_serving import (
     problems,
     stream,
 )
+from weft_serving.bundle_figures import BundleFigures
+from weft_serving.changes import Changes
 from weft_serving.guard import BodyGuard
 from weft_serving.kept import check_place
 from weft_serving.kept_lifetime import forget_regularly
@@ -66,16 +69,28 @@ def create_app(
         check_place(settings.keep_photos)
     sorting = lines or Lines(LineArchive(store), None, None)
     figures = Metrics()
+    models = Models(
+        WeightModel(weight, Weigher(weight, stage=figures.stage)), FibreModel(fibre, Identifier(fibre))
+    )
+    pool = Pool(
+        workers=settings.workers,
+        waiting=settings.waiting,
+        longest_wait_s=settings.max_wait_ms / 1000,
+        waited=lambda seconds: figures.spent("queue", seconds),
+    )
     service = Service(
         settings=settings,
-        models=Models(WeightModel(weight, Weigher(weight)), FibreModel(fibre, Identifier(fibre))),
-        store=store,
-        pool=Pool(
-            workers=settings.workers,
-            waiting=settings.waiting,
-            longest_wait_s=settings.max_wait_ms / 1000,
-            waited=lambda seconds: figures.spent("queue", seconds),
+        models=models,
+        changes=Changes(
+            settings,
+            models,
+            store,
+            BundleFigures(figures),
+            stage=figures.stage,
+            idle=lambda: pool.jobs < pool.workers,
         ),
+        store=store,
+        pool=pool,
         cubes=Pool(workers=1, waiting=min(4, settings.waiting)),
         recent=Recent(seconds=settings.recent_seconds, most_bytes=settings.recent_bytes),
         metrics=figures,
@@ -84,12 +99,14 @@ def create_app(
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None, None]:
         sorting.start()
+        service.changes.start()
         hours = settings.keep_photos_hours
         forgetting = None if hours is None else asyncio.create_task(forget_regularly(store, hours=hours))
         yield
         if forgetting is not None:
             forgetting.cancel()
         await asyncio.to_thread(sorting.close)
+        await asyncio.to_thread(service.changes.close)
         service.pool.close()
         service.cubes.close()
         store.close()
@@ -99,7 +116,7 @@ def create_app(
     )
     app.state.service = service
     _watch(service)
-    for part in (estimates, compositions, explanations, stream, bundles, health, metrics):
+    for part in (estimates, compositions, explanations, stream, bundles, bundle_changes, health, metrics):
         app.include_router(part.router)
     _join(app, sorting)
     pages.install(app)
@@ -128,16 +145,6 @@ def _join(app: FastAPI, lines: Lines) -> None:
 
 
 def _watch(service: Service) -> None:
-    """Figures that are read when Prometheus asks, and the bundles' names."""
+    """Figures that are read when Prometheus asks."""
     service.metrics.jobs.set_function(lambda: service.pool.jobs + service.cubes.jobs)
     service.metrics.recent_bytes.set_function(lambda: service.recent.held_bytes)
-    for bundle in (service.models.weight.bundle, service.models.fibre.bundle):
-        card = bundle.card
-        service.metrics.bundles.labels(card.task).info(
-            {
-                "name": card.name,
-                "version": card.version,
-                "sha256": bundle.sha256,
-                "trained_on": card.trained_on,
-            }
-        )

@@ -1,17 +1,26 @@
-"""GET /v1/bundles: which models answer here, what they were made from and how good they are."""
+"""GET /v1/bundles: which models answer here, what they were made from, how good they are, what was before."""
+
+from datetime import datetime
 
 from fastapi.routing import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from weft.bundle import Bundle
 from weft.card import FibreCard, Task, TrainedOn, WeightCard
+from weft_serving.models import BundleName
 from weft_serving.service import TheService
+from weft_serving.slot import Slot
 
 router = APIRouter(prefix="/v1", tags=["bundles"])
 
 
+class RefusedAnswer(BaseModel):
+    at: datetime
+    reason: str
+
+
 class BundleAnswer(BaseModel):
-    """The card without the recipe, which may name paths of the machine that trained it."""
+    """The card without the recipe, which may name paths of the machine that trained it; and how it stands."""
 
     task: Task
     name: str
@@ -28,6 +37,11 @@ class BundleAnswer(BaseModel):
     licence_notes: tuple[str, ...]
     weight: WeightCard | None
     composition: FibreCard | None
+    since: datetime = Field(description="In service here")
+    kept: bool = Field(description="Whether a restart takes this bundle too")
+    previous: BundleName | None = Field(description="What it replaced; POST .../rollback brings it back")
+    challenger: BundleName | None = Field(description="On trial: see .../challenger")
+    refused: RefusedAnswer | None = Field(description="A later bundle that was not taken up, and why")
 
 
 class BundlesAnswer(BaseModel):
@@ -36,18 +50,33 @@ class BundlesAnswer(BaseModel):
 
 @router.get("/bundles")
 async def list_bundles(service: TheService) -> BundlesAnswer:
-    """The loaded bundles: weight first, then composition."""
+    """The bundles in service: weight first, then composition."""
     return BundlesAnswer(
-        bundles=[_describe(service.models.weight.bundle), _describe(service.models.fibre.bundle)]
+        bundles=[
+            describe_slot(service.changes.slot("weight")),
+            describe_slot(service.changes.slot("composition")),
+        ]
     )
 
 
-def _describe(bundle: Bundle) -> BundleAnswer:
+def describe_slot(slot: Slot) -> BundleAnswer:
+    """One task's bundle as it stands now."""
+    previous, challenger, refused = slot.previous, slot.trial.challenger, slot.refused
+    return _describe(
+        slot.current.bundle,
+        since=slot.since,
+        kept=slot.kept,
+        previous=None if previous is None else previous.name,
+        challenger=None if challenger is None else challenger.name,
+        refused=None if refused is None else RefusedAnswer(at=refused.at, reason=refused.reason),
+    )
+
+
+def _describe(bundle: Bundle, **standing: object) -> BundleAnswer:
     card = bundle.card.model_dump()
     # a metric that was not measurable is NaN on the card, and no JSON
     card["metrics"] = {
         name: value if abs(value) < float("inf") else None for name, value in bundle.card.metrics.items()
     }
-    return BundleAnswer(
-        sha256=bundle.sha256, **{name: card[name] for name in BundleAnswer.model_fields if name != "sha256"}
-    )
+    told = {name: card[name] for name in BundleAnswer.model_fields if name in card}
+    return BundleAnswer.model_validate({**told, "sha256": bundle.sha256, **standing})

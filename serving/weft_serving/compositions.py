@@ -18,6 +18,7 @@ from weft.limits import SCAN_FILE_BYTES
 from weft.scans import read_scan
 from weft.spectra import Cube, Quantity, Scan, make_scan
 from weft_serving.answers import Answered
+from weft_serving.comparing import identifying
 from weft_serving.declarations import DeclarationsAnswer, answer_declarations
 from weft_serving.maps import draw_map, legend
 from weft_serving.problems import (
@@ -272,6 +273,7 @@ def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
     )
     with service.metrics.stage("store"), service.store.writing() as session:
         session.add(row)
+    service.changes.trial("composition").offer(model, identifying(mean), composition, None)
     return _answer(row)
 
 

@@ -78,6 +78,16 @@ KINDS: Final[Mapping[str, Kind]] = {
         500, "Line is described wrongly", "The operator has to correct the line's file."
     ),
     "bad-line": Kind(500, "Line cannot be used", "The operator has to look at the line; its alarms say why."),
+    # bundles
+    "bad-bundle": Kind(
+        422, "Bundle cannot be used", "Its seal, card, task or proof does not hold: see `detail`."
+    ),
+    "no-other-bundle": Kind(
+        409, "No other bundle", "None to go back to, or none on trial: GET /v1/bundles says what there is."
+    ),
+    "changes-off": Kind(
+        403, "Changes are switched off", "The operator allows them by setting WEFT_ADMIN_TOKEN."
+    ),
     # requests
     "bad-request": Kind(400, "Request cannot be read", "The body is not what its headers say; see /docs."),
     "invalid-request": Kind(
@@ -158,6 +168,25 @@ class TooManyFilesError(InvalidRequestError):
 
 class TokenNeededError(Refusal):
     slug = "token-needed"
+
+
+class ChangesOffError(Refusal):
+    slug = "changes-off"
+
+
+class BadBundleError(Refusal):
+    slug = "bad-bundle"
+
+
+class NoOtherBundleError(Refusal):
+    slug = "no-other-bundle"
+
+
+class FolderError(Refusal):
+    """The operator's folder cannot be written; whoever changes bundles is told which."""
+
+    slug = "bad-store"
+    retry_after = 5
 
 
 class NotFoundError(Refusal):

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from weft_serving.changes import Changes
 from weft_serving.metrics import Metrics
 from weft_serving.models import BundleName as BundleName
 from weft_serving.models import Models
@@ -19,6 +20,7 @@ from weft_serving.store import Store
 class Service:
     settings: Settings
     models: Models
+    changes: Changes
     store: Store
     pool: Pool
     cubes: Pool  # one at a time: unpacked, a cube may take gigabytes

@@ -30,6 +30,8 @@ _VARIABLES = {
     "body_seconds": "WEFT_BODY_SECONDS",
     "idle_seconds": "WEFT_IDLE_SECONDS",
     "in_flight_bytes": "WEFT_IN_FLIGHT_BYTES",
+    "admin_token": "WEFT_ADMIN_TOKEN",
+    "shadow_share": "WEFT_SHADOW_SHARE",
     "lines": "WEFT_LINES",
     "belt": "WEFT_BELT",
     "line_token": "WEFT_LINE_TOKEN",
@@ -48,7 +50,7 @@ _VARIABLES = {
 
 
 # May stand in a file that the variable's name and _FILE tells, as containers and systemd hand secrets over.
-_SECRETS = frozenset({"database_url", "line_token", "mqtt_url", "mqtt_password"})
+_SECRETS = frozenset({"database_url", "admin_token", "line_token", "mqtt_url", "mqtt_password"})
 
 
 class Settings(BaseModel):
@@ -78,6 +80,8 @@ class Settings(BaseModel):
     body_seconds: float = Field(default=300, gt=0)  # a request's body has to arrive within this
     idle_seconds: float = Field(default=20, gt=0)  # and may not pause for longer
     in_flight_bytes: int = Field(default=480_000_000, ge=1)  # bodies of all requests being received
+    admin_token: SecretStr | None = None  # asked of whoever changes bundles; None: nobody may over HTTP
+    shadow_share: float = Field(default=0.25, ge=0, le=1)  # of answers that a challenger is compared on
     lines: Path | None = None  # a sorting line's file, or a folder of them; None: no line
     belt: Path | None = None  # the bundle that reads them; None: as for `weight` and `fibre`
     line_token: SecretStr | None = None  # asked of cameras and for new rules; None: whoever can connect may

@@ -19,6 +19,7 @@ from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
 from weft.spectra import Quantity, Scan, make_scan
 from weft_serving.answers import answer_weight
 from weft_serving.circumstances import Circumstances
+from weft_serving.comparing import identifying, weighing
 from weft_serving.compositions import answer_composition
 from weft_serving.estimates import prepare_photos
 from weft_serving.greeting import read_greeting
@@ -132,6 +133,7 @@ def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str,
     with service.metrics.stage("weigh"):
         estimate = model.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
     service.metrics.count_photos(estimate.photos)
+    service.changes.trial("weight").offer(model, weighing(prepared, greeting), estimate, None)
     return answer_weight(estimate).model_dump(mode="json") | _made_by(model)
 
 
@@ -145,7 +147,9 @@ def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> d
     scan = _scan(greeting, np.frombuffer(data, "<f4"))
     model = service.models.fibre
     with service.metrics.stage("identify"):
-        answer = answer_composition(model.identifier.identify(scan))
+        composition = model.identifier.identify(scan)
+    service.changes.trial("composition").offer(model, identifying(scan), composition, None)
+    answer = answer_composition(composition)
     return answer.model_dump(mode="json") | _made_by(model)
 
 

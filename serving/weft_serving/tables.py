@@ -96,3 +96,19 @@ class CompositionRow(Base):
     bundle_version: Mapped[str] = mapped_column(String(200))
     bundle_sha256: Mapped[str] = mapped_column(String(64))
     bundle_trained_on: Mapped[str] = mapped_column(String(16))
+
+
+class TrialRow(Base):
+    """One answer of the bundle in service and of its challenger, as figures: no photo, no spectrum."""
+
+    __tablename__ = "trial"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    task: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime] = mapped_column(Moment)
+    served_sha256: Mapped[str] = mapped_column(String(64))
+    challenger_sha256: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(32))  # id of the estimate, to find its weighings
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON)  # see `weft_serving.comparing`
+
+    __table_args__ = (Index("ix_trial_pair", "challenger_sha256", "served_sha256", "number"),)
