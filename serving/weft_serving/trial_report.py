@@ -261,7 +261,7 @@ def _weighings(store: Store, ids: Sequence[str]) -> dict[str, float]:
                 .where(WeighingRow.estimate_id.in_(ids[start : start + _IDS]))
                 .order_by(WeighingRow.number)
             )
-            found |= dict(session.execute(wanted).tuples().all())  # the last one counts
+            found |= {row.estimate_id: row.grams for row in session.execute(wanted)}  # the last one counts
     return found
 
 

@@ -70,6 +70,41 @@ def client(start: Start) -> TestClient:
 
 
 @pytest.fixture(scope="session")
+def heavier_weight_bundle(
+    tiny_weight_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """Write a weight bundle that says more grams of everything: no answer of it passes for the tiny one's."""
+
+    def write(*, more_grams: float = 1000.0) -> Path:
+        path = tmp_path_factory.mktemp("heavier") / "weight.onnx"
+        path.write_bytes(_heavier(tiny_weight_bundle, more_grams))
+        return path
+
+    return write
+
+
+def _heavier(bundle: Path, more_grams: float) -> bytes:
+    import onnx
+    from onnx import helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    from weft.bundle import CARD_KEY, PROOF_KEY, pack_proof, sealed, unpack_proof
+
+    model = onnx.load_model_from_string(bundle.read_bytes())
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    for number in model.graph.initializer:
+        if number.name == "hundred":
+            number.CopyFrom(numpy_helper.from_array(np.float32(100 + more_grams), "hundred"))
+    names = [output.name for output in model.graph.output]
+    cases = [
+        (inputs, dict(zip(names, ReferenceEvaluator(model).run(None, dict(inputs)), strict=True)))
+        for inputs, _ in unpack_proof(kept[PROOF_KEY], source="tiny")
+    ]
+    helper.set_model_props(model, {CARD_KEY: kept[CARD_KEY], PROOF_KEY: pack_proof(cases)})
+    return sealed(model.SerializeToString())
+
+
+@pytest.fixture(scope="session")
 def jpeg() -> Callable[..., bytes]:
     return _jpeg
 
