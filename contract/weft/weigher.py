@@ -15,7 +15,7 @@ from weft.card import SEASONS, WRAPS
 from weft.errors import InputError, PhotoError, WrongPhotosError, WrongTaskError
 from weft.judgement import disagree, judge
 from weft.marks import SEARCH_PX, Mark, MarkHint, find_mark
-from weft.photos import Photo, decode_photo
+from weft.photos import Photo, PhotoFile, decode_photo
 from weft.quality import Advice, advise, in_order
 from weft.stages import Stage, untold
 
@@ -81,12 +81,12 @@ class Subject:
 
 
 def prepare_pixels(
-    data: bytes, *, decode_px: int, hint: MarkHint | None, stage: Stage = untold
+    data: PhotoFile, *, decode_px: int, hint: MarkHint | None, stage: Stage = untold
 ) -> PreparedPixels:
     """Decode a photo as the graph takes it and measure its scale; training and serving both call this.
 
     Args:
-        data: The file as sent.
+        data: The file as sent, or as it was decoded while it arrived.
         decode_px: Least longest side, `card.weight.decode_px`.
         hint: The mark to look for, on a finer decode of the same file where that finds more.
         stage: Is told of `decode` and `mark`.
@@ -103,7 +103,7 @@ def prepare_pixels(
     return PreparedPixels(photo, mark, 0.0 if mark is None else mark.mm_per_pixel * photo.full_per_pixel)
 
 
-def _search(data: bytes, hint: MarkHint) -> Mark | None:
+def _search(data: PhotoFile, hint: MarkHint) -> Mark | None:
     seen_px = 0
     for search_px in SEARCH_PX[hint.kind]:
         seen = decode_photo(data, longest_px=search_px)
@@ -175,7 +175,7 @@ class Weigher:
         self._weight = bundle.card.weight
         self._stage = stage
 
-    def prepare(self, data: bytes, hint: MarkHint | None = None) -> Prepared:
+    def prepare(self, data: PhotoFile, hint: MarkHint | None = None) -> Prepared:
         """Decode one photo, look for its mark and judge it.
 
         Raises:
@@ -197,7 +197,7 @@ class Weigher:
             pixels = pixels[:, :, [_PHOTO_BANDS.index(band) for band in bands]]
         return Prepared(pixels, mm_per_pixel, PhotoFinding(not advice, advice, mark), photo)
 
-    def prepare_all(self, files: Sequence[bytes], hint: MarkHint | None = None) -> tuple[Prepared, ...]:
+    def prepare_all(self, files: Sequence[PhotoFile], hint: MarkHint | None = None) -> tuple[Prepared, ...]:
         """Prepare the photos of one request; a file that cannot be decoded is `broken` among good ones.
 
         Raises:

@@ -3,6 +3,7 @@
 import math
 from datetime import datetime
 
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from weft.marks import MarkKind
@@ -69,6 +70,11 @@ class EstimateAnswer(WeightAnswer):
     id: str
     weighing: WeighingAnswer | None
     bundle: BundleName
+
+
+def answered(answer: Answered) -> Response:
+    """An answer as it goes out: checked when it was made, written once."""
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def answer_weight(estimate: Estimate) -> WeightAnswer:

@@ -1,12 +1,19 @@
 """Estimates in the store: rows written, found and told."""
 
+import asyncio
+import time
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, Final, NamedTuple, cast
 
+from sqlalchemy import Table
 from sqlalchemy.orm import Session
 
 from weft.errors import StoreError
+from weft.photos import PhotoFile
 from weft_serving.answers import EstimateAnswer, WeightAnswer
+from weft_serving.circumstances import ParcelFields
 from weft_serving.kept import forget_photos, keep_photos
 from weft_serving.problems import BusyError, NotFoundError
 from weft_serving.service import BundleName, Service, is_id
@@ -15,6 +22,76 @@ from weft_serving.tables import EstimateRow, now
 
 class OvertakenError(BusyError):
     """An estimate has other photos than when it was read."""
+
+
+class NewEstimate(NamedTuple):
+    answer: EstimateAnswer
+    values: dict[str, Any]  # every column of its row
+
+
+def new_estimate(answer: WeightAnswer, bundle: BundleName, fields: ParcelFields) -> NewEstimate:
+    """What is answered and what is stored for a parcel that was not weighed before."""
+    made = EstimateAnswer(
+        id=uuid.uuid4().hex,
+        grams=answer.grams,
+        low_grams=answer.low_grams,
+        high_grams=answer.high_grams,
+        coverage=answer.coverage,
+        photos=answer.photos,
+        warnings=answer.warnings,
+        weighing=None,
+        bundle=bundle,
+    )
+    at = now()
+    values = {
+        "id": made.id,
+        "created_at": at,
+        "updated_at": at,
+        "grams": made.grams,
+        "low_grams": made.low_grams,
+        "high_grams": made.high_grams,
+        "coverage": made.coverage,
+        "photos": [photo.model_dump(mode="json") for photo in made.photos],
+        "warnings": made.warnings,
+        "kept": [],
+        "parcel": fields.parcel,
+        "season": fields.season,
+        "wrap": fields.wrap,
+        "mark": fields.mark,
+        "mark_mm": fields.mark_mm,
+        "bundle_name": bundle.name,
+        "bundle_version": bundle.version,
+        "bundle_sha256": bundle.sha256,
+        "bundle_trained_on": bundle.trained_on,
+    }
+    return NewEstimate(made, values)
+
+
+def keep_new(service: Service, new: NewEstimate, photos: Sequence[PhotoFile]) -> None:
+    """Write its photos where the operator keeps them; for a thread, before it is stored."""
+    place = service.settings.keep_photos
+    if place is not None:
+        new.values["kept"] = keep_photos(place, new.answer.id, photos, first=1)
+
+
+async def store_new(service: Service, new: NewEstimate) -> None:
+    """Store it, together with others that come at the same time; it and its kept photos, both or neither.
+
+    Raises:
+        StoreError: The database failed.
+    """
+    started = time.perf_counter()
+    try:
+        await service.store.inserts.add(_ESTIMATES, new.values)
+    except Exception:  # not where its client left: its row may still be written
+        with suppress(StoreError):
+            await asyncio.to_thread(forget_photos, new.values["kept"])
+        raise
+    finally:
+        service.metrics.spent("store", time.perf_counter() - started)
+
+
+_ESTIMATES: Final = cast(Table, EstimateRow.__table__)
 
 
 def save_estimate(

@@ -1,21 +1,33 @@
 """Photos in, kilograms out: /v1/estimates."""
 
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weft.errors import WrongPhotosError
 from weft.limits import PHOTO_BYTES, PHOTOS_PER_ESTIMATE
 from weft.marks import MarkHint
-from weft.weigher import Prepared
-from weft_serving.answers import EstimateAnswer, answer_weight
+from weft.photos import PhotoFile
+from weft.weigher import Estimate, Prepared
+from weft_serving.answers import EstimateAnswer, answer_weight, answered
+from weft_serving.caller import check_caller
 from weft_serving.circumstances import Circumstances, ParcelFields
-from weft_serving.estimate_rows import OvertakenError, answer_of, fill_row, find_estimate, save_estimate
+from weft_serving.comparing import weighing
+from weft_serving.estimate_rows import (
+    NewEstimate,
+    OvertakenError,
+    answer_of,
+    fill_row,
+    find_estimate,
+    keep_new,
+    new_estimate,
+    save_estimate,
+    store_new,
+)
 from weft_serving.kept import read_kept
 from weft_serving.models import WeightModel
 from weft_serving.problems import (
@@ -54,13 +66,14 @@ _PHOTO_PROBLEMS: Final = problem_responses(
 
 @router.post(
     "",
+    response_model=EstimateAnswer,
     responses=_PHOTO_PROBLEMS,
     openapi_extra=_form_doc(
         {"photos": {"type": "array", "items": _FILE_DOC, "minItems": 1, "maxItems": PHOTOS_PER_ESTIMATE}},
         ParcelFields.model_json_schema()["properties"],
     ),
 )
-async def create_estimate(request: Request, service: TheService) -> EstimateAnswer:
+async def create_estimate(request: Request, service: TheService) -> Response:
     """Weigh a parcel by one to nine photos of it."""
     service.pool.check_room()
     try:
@@ -73,7 +86,13 @@ async def create_estimate(request: Request, service: TheService) -> EstimateAnsw
     photos = [upload.data for upload in form.files.get("photos", [])]
     if not photos:
         raise InvalidRequestError("no photo was sent; send one to nine files in the field `photos`")
-    return await service.pool.run(lambda: _create(service, photos, fields))
+    made = await service.pool.run(lambda: _create(service, photos, fields))
+    await store_new(service, made.new)
+    service.recent.put(made.new.answer.id, made.prepared, takes=made.model.takes)
+    service.changes.trial("weight").offer(
+        made.model, weighing(made.prepared, fields), made.estimate, made.new.answer.id
+    )
+    return answered(made.new.answer)
 
 
 @router.post(
@@ -128,24 +147,32 @@ async def weigh_estimate(estimate_id: str, request: Request, service: TheService
 
 
 def prepare_photos(
-    service: Service, model: WeightModel, photos: Sequence[bytes], hint: MarkHint | None
+    service: Service, model: WeightModel, photos: Sequence[PhotoFile], hint: MarkHint | None
 ) -> tuple[Prepared, ...]:
     """Decode and judge photos; one that cannot be decoded is `broken` among good ones, else a PhotoError."""
     with service.metrics.stage("prepare"):
         return model.weigher.prepare_all(photos, hint)
 
 
-def _create(service: Service, photos: Sequence[bytes], fields: ParcelFields) -> EstimateAnswer:
+class _Weighed(NamedTuple):
+    """A parcel that is weighed and not yet stored."""
+
+    new: NewEstimate
+    model: WeightModel
+    prepared: tuple[Prepared, ...]
+    estimate: Estimate
+
+
+def _create(service: Service, photos: Sequence[PhotoFile], fields: ParcelFields) -> _Weighed:
     model = service.models.weight  # once: another bundle may come into service at any time
     prepared = prepare_photos(service, model, photos, fields.hint())
+    check_caller()
     with service.metrics.stage("weigh"):
         estimate = model.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
     service.metrics.count_photos(estimate.photos)
-    row = EstimateRow(id=uuid.uuid4().hex, kept=[], **fields.model_dump())
-    fill_row(row, answer_weight(estimate), model.name)
-    answer = save_estimate(service, row, photos, first=1)
-    service.recent.put(row.id, prepared, takes=model.takes)
-    return answer
+    new = new_estimate(answer_weight(estimate), model.name, fields)
+    keep_new(service, new, photos)
+    return _Weighed(new, model, prepared, estimate)
 
 
 def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
@@ -173,12 +200,15 @@ def _add_once(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswe
         prepared = [*earlier, *added]
         with service.metrics.stage("weigh"):
             estimate = model.weigher.weigh(prepared, season=circumstances.season, wrap=circumstances.wrap)
-        found = row.photos
+        found, judged_by = row.photos, row.bundle_sha256
         fill_row(row, answer_weight(estimate), model.name)
+        if judged_by != model.name.sha256:  # never one bundle's verdicts beside another one's grams
+            found = [judged | {"mark": old["mark"]} for old, judged in zip(found, row.photos, strict=False)]
         row.photos = [*found, *row.photos[count:]]  # a kept photo may be smaller than the one that was judged
         answer = save_estimate(service, row, [photo], first=count + 1)
         service.metrics.count_photos(estimate.photos[count:])
         service.recent.put(row.id, prepared, takes=model.takes)
+    service.changes.trial("weight").offer(model, weighing(prepared, circumstances), estimate, row.id)
     return answer
 
 

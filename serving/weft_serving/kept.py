@@ -13,7 +13,7 @@ from typing import Final
 import simplejpeg
 
 from weft.errors import PhotoError, StoreError
-from weft.photos import decode_photo
+from weft.photos import PhotoFile, decode_photo
 from weft_serving.kept_objects import (
     check_url,
     is_object,
@@ -27,7 +27,7 @@ _LONGEST_PX: Final = 4096  # a label of 60 mm in a scene of 1.2 m still has 200 
 _QUALITY: Final = 92
 
 
-def keep_photos(place: str, estimate_id: str, photos: Sequence[bytes], *, first: int) -> list[str]:
+def keep_photos(place: str, estimate_id: str, photos: Sequence[PhotoFile], *, first: int) -> list[str]:
     """Write photos as `<place>/<estimate id>/<number>.jpg`; return their addresses, "" for a broken photo.
 
     All of them or none. The pixels alone are written: position, time, owner and maker in the original never

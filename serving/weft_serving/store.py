@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from weft.errors import StoreError
+from weft_serving.inserts import Inserts, failure_of, reason_of
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BUSY_SECONDS: Final = 10
@@ -26,7 +27,9 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._reading = sessionmaker(engine, expire_on_commit=False)
-        self._writing = sessionmaker(engine.execution_options(**_WRITING), expire_on_commit=False)
+        writing = engine.execution_options(**_WRITING)
+        self._writing = sessionmaker(writing, expire_on_commit=False)
+        self.inserts = Inserts(writing)  # new rows of requests that wait at the same time
 
     def reading(self) -> AbstractContextManager[Session]:
         """A transaction that only reads; it waits for no writer."""
@@ -43,9 +46,7 @@ class Store:
             with maker.begin() as session:
                 yield session
         except (SQLAlchemyError, sqlite3.Error) as error:  # the settings of a new connection are not wrapped
-            raise StoreError(
-                f"the database failed ({_reason(error)}); check that it is up and has room"
-            ) from error
+            raise failure_of(error) from error
 
     def check(self) -> None:
         """Raise StoreError unless the database answers."""
@@ -53,6 +54,7 @@ class Store:
             session.execute(text("SELECT 1"))
 
     def close(self) -> None:
+        self.inserts.close()
         self.engine.dispose()
 
 
@@ -75,7 +77,7 @@ def open_store(url: str) -> Store:
         )
     except (SQLAlchemyError, ImportError) as error:
         raise StoreError(
-            f"database {shown}: {_reason(error)}; name a SQLite file or a PostgreSQL database"
+            f"database {shown}: {reason_of(error)}; name a SQLite file or a PostgreSQL database"
         ) from error
     try:
         migrate(engine)
@@ -85,7 +87,7 @@ def open_store(url: str) -> Store:
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:  # a failed connect is not wrapped
         engine.dispose()
         raise StoreError(
-            f"database {shown} cannot be used ({_reason(error)}); check the URL and its rights"
+            f"database {shown} cannot be used ({reason_of(error)}); check the URL and its rights"
         ) from error
     return Store(engine)
 
@@ -163,8 +165,3 @@ def migrate(engine: Engine) -> None:
                 f"the database was written by another version of Weft ({error}); use that version, or a new "
                 "database"
             ) from error
-
-
-def _reason(error: BaseException) -> str:
-    inner = error.orig if isinstance(error, DatabaseError) and error.orig is not None else error
-    return str(inner).strip().splitlines()[0][:200] if str(inner).strip() else type(inner).__name__
