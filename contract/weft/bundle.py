@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from weft.card import Card, Task, read_card
-from weft.errors import BundleError, CardError, ProofError, SealError, WrongTaskError
-
-Arrays = Mapping[str, NDArray[Any]]
+from weft.engines import NATIVE, Arrays, Engine, EngineChoice, EngineName, Port, fits_here, start_engine
+from weft.errors import BundleError, CardError, EngineError, ProofError, SealError, WrongTaskError
+from weft.memory import give_back
+from weft.onnx_file import read_metadata
 
 CARD_KEY: Final = "weft.card"
 PROOF_KEY: Final = "weft.proof"
@@ -32,6 +32,9 @@ OUTPUTS: Final[Mapping[Task, frozenset[str]]] = {
     "composition": frozenset({"shares", "low", "high", "unknown"}),
     "belt": frozenset({"shares", "unknown"}),
 }
+_FASTEST_FIRST: Final[tuple[EngineName, ...]] = ("openvino-bf16", "openvino")
+_USUAL_PHOTOS: Final = 4
+_USUAL_VALUES: Final = 1_000_000  # of spectra in one call
 BUNDLED: Final = Path(__file__).parent / "bundles"
 
 _DIGITS: Final = 64
@@ -45,27 +48,37 @@ SEAL_HEAD: Final = b"\x72" + bytes([len(_ENTRY_HEAD) + _DIGITS]) + _ENTRY_HEAD
 class Bundle:
     """A verified model. Made by `load_bundle` only; safe to call from several threads."""
 
-    def __init__(self, *, session: ort.InferenceSession, card: Card, sha256: str, source: str) -> None:
-        self._session = session
+    def __init__(self, *, engine: Engine, card: Card, sha256: str, source: str) -> None:
+        self._engine = engine
+        self._takes = {name for name, _, _ in engine.inputs()}
         self.card = card
         self.sha256 = sha256
         self.source = source
 
+    @property
+    def engine(self) -> EngineName:
+        return self._engine.name
+
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run the graph; names, shapes and types are those of `docs/bundle.md`."""
-        names = [output.name for output in self._session.get_outputs()]
-        takes = {item.name for item in self._session.get_inputs()}  # without those that no layer reads
-        fed = {name: value for name, value in inputs.items() if name in takes}
-        found = [np.asarray(value) for value in self._session.run(names, fed)]
-        return dict(zip(names, found, strict=True))
+        fed = {name: value for name, value in inputs.items() if name in self._takes}
+        return self._engine.run(fed, large=_is_large(fed))
 
-    def inputs(self) -> list[tuple[str, str, list[Any]]]:
+    def inputs(self) -> list[Port]:
         """Name, element type and shape of every graph input."""
-        return [(item.name, item.type, list(item.shape)) for item in self._session.get_inputs()]
+        return self._engine.inputs()
 
-    def outputs(self) -> list[tuple[str, str, list[Any]]]:
+    def outputs(self) -> list[Port]:
         """Name, element type and shape of every graph output."""
-        return [(item.name, item.type, list(item.shape)) for item in self._session.get_outputs()]
+        return self._engine.outputs()
+
+
+def _is_large(inputs: Arrays) -> bool:
+    """Whether this needs far more memory than the usual call: a whole cube, many photos, a proof."""
+    mask, spectra = inputs.get("mask"), inputs.get("absorbance")
+    if mask is not None:
+        return mask.size > _USUAL_PHOTOS
+    return spectra is not None and spectra.size > _USUAL_VALUES
 
 
 def sealed(model: bytes) -> bytes:
@@ -86,63 +99,95 @@ def check_seal(data: bytes, *, source: str) -> str:
     return data[-_DIGITS:].decode()
 
 
-def load_bundle(path: Path, *, task: Task | None = None, threads: int = 0) -> Bundle:
-    """Read and verify a bundle: seal, then graph, then card, then proof.
+def load_bundle(
+    path: Path, *, task: Task | None = None, threads: int = 0, engine: EngineChoice = NATIVE
+) -> Bundle:
+    """Read and verify a bundle: seal, then card, then graph, then proof.
 
     Args:
         path: The bundle's file.
         task: Refuse a bundle of another task.
-        threads: ONNX Runtime threads for one call; 0 leaves the choice to it.
+        threads: For one call; 0 takes all cores that this process may use.
+        engine: What computes the graph; `auto` takes the fastest that the card admits and that runs here.
 
     Raises:
-        BundleError: The file cannot be read, or one of SealError, CardError, WrongTaskError, ProofError.
+        BundleError: The file cannot be read, or one of SealError, CardError, WrongTaskError, EngineError,
+            ProofError.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); name a bundle file") from error
-    return open_bundle(data, source=str(path), task=task, threads=threads)
+    return open_bundle(data, source=str(path), task=task, threads=threads, engine=engine)
 
 
-def open_bundle(data: bytes, *, source: str, task: Task | None = None, threads: int = 0) -> Bundle:
+def open_bundle(
+    data: bytes, *, source: str, task: Task | None = None, threads: int = 0, engine: EngineChoice = NATIVE
+) -> Bundle:
     """Like `load_bundle`, from bytes in memory."""
+    sha256, card, cases = read_bundle(data, source=source)
+    if task is not None and card.task != task:
+        raise WrongTaskError(
+            f"{source}: a bundle for {card.task}, needed one for {task}; name the other file"
+        )
+    name = _admitted(card, engine, source=source)
+    bundle = Bundle(
+        engine=start_engine(name, data, threads=threads, source=source),
+        card=card,
+        sha256=sha256,
+        source=source,
+    )
+    _check_outputs(bundle)
+    prove(bundle, cases)
+    give_back()
+    return bundle
+
+
+def read_bundle(data: bytes, *, source: str) -> tuple[str, Card, list[tuple[Arrays, Arrays]]]:
+    """Seal, card and proof of a bundle whose seal holds; the graph is not looked at."""
     sha256 = check_seal(data, source=source)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    # A server may hold many idle threads; spinning ones would take the cores from decoding.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises bare exceptions of several private types
+        metadata = read_metadata(data)
+    except ValueError as error:
         raise BundleError(f"{source}: the graph cannot be loaded ({error}); export it again") from error
-    metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
     if CARD_KEY not in metadata or PROOF_KEY not in metadata:
         raise CardError(f"{source}: card or proof is missing; export it again with `weft export`")
     try:
         card = read_card(metadata[CARD_KEY])
     except CardError as error:
         raise CardError(f"{source}: {error}") from error
-    if task is not None and card.task != task:
-        raise WrongTaskError(
-            f"{source}: a bundle for {card.task}, needed one for {task}; name the other file"
+    return sha256, card, unpack_proof(metadata[PROOF_KEY], source=source)
+
+
+def _admitted(card: Card, choice: EngineChoice, *, source: str) -> EngineName:
+    """The engine to start; EngineError where the card has no bound for it."""
+    if choice == "auto":
+        for name in _FASTEST_FIRST:
+            if card.proof.engines.get(name) is not None and fits_here(name):
+                return name
+        return NATIVE
+    if choice != NATIVE and card.proof.engines.get(choice) is None:
+        raise EngineError(
+            f"{source}: its card has no bound for {choice}; measure one with "
+            f"`weft admit {source} --engine {choice} --out NEW.onnx`, or use {NATIVE}"
         )
-    bundle = Bundle(session=session, card=card, sha256=sha256, source=source)
-    _check_outputs(bundle)
-    prove(bundle, unpack_proof(metadata[PROOF_KEY], source=source))
-    return bundle
+    return choice
 
 
-def gap(task: Task, expected: Arrays, found: Arrays) -> float:
-    """Largest difference between two answers: relative for grams, else absolute; infinite for a NaN."""
-    worst = 0.0
+def gaps(task: Task, expected: Arrays, found: Arrays) -> dict[str, float]:
+    """Largest difference between two answers, by output: relative for grams, else absolute; inf for a NaN."""
+    worst: dict[str, float] = {}
     for name, want in expected.items():
         difference = np.abs(np.asarray(found[name], np.float64) - want)
         if task == "weight" and name.endswith("grams"):
             difference = difference / np.maximum(np.abs(want), 1e-9)
-        if difference.size:
-            worst = max(worst, float(np.nan_to_num(difference, nan=np.inf).max()))
+        worst[name] = float(np.nan_to_num(difference, nan=np.inf).max()) if difference.size else 0.0
     return worst
+
+
+def gap(task: Task, expected: Arrays, found: Arrays) -> float:
+    """The largest of `gaps`."""
+    return max(gaps(task, expected, found).values(), default=0.0)
 
 
 def _check_outputs(bundle: Bundle) -> None:
@@ -165,33 +210,46 @@ def prove(bundle: Bundle, cases: list[tuple[Arrays, Arrays]]) -> None:
         ProofError: It answers differently from the trained model, or cannot take the proof's inputs.
         CardError: The graph answers for another number of fibres than the card names.
     """
-    bound = bundle.card.proof.bound
-    section = bundle.card.composition or bundle.card.belt
-    words = () if bundle.card.weight is None else bundle.card.weight.advice
     for number, (inputs, expected) in enumerate(cases, start=1):
         try:
             answer = bundle.run(inputs)
-            found = gap(bundle.card.task, expected, answer)
-        except Exception as error:  # onnxruntime raises bare exceptions of several private types
+            found = gaps(bundle.card.task, expected, answer)
+        except Exception as error:  # engines raise bare exceptions of several private types
             raise ProofError(
                 f"{bundle.source}: proof {number} does not fit the graph ({type(error).__name__}); "
                 "export it again"
             ) from error
-        if section is not None and answer["shares"].shape[-1] != len(section.fibres):
-            raise CardError(
-                f"{bundle.source}: the graph answers for {answer['shares'].shape[-1]} fibres, the card names "
-                f"{len(section.fibres)}; export it again"
-            )
-        if words and answer["faults"].shape[-1] != len(words):
-            raise CardError(
-                f"{bundle.source}: the graph judges {answer['faults'].shape[-1]} faults, the card names "
-                f"{len(words)}; export it again"
-            )
-        if found > bound:
-            raise ProofError(
-                f"{bundle.source}: proof {number} differs by {found:.2g} from the trained model, bound is "
-                f"{bound:.2g}; export it for this engine"
-            )
+        _check_widths(bundle, answer)
+        for name, far in found.items():
+            bound = _bound(bundle, name)
+            if far > bound:
+                raise ProofError(
+                    f"{bundle.source}: proof {number} differs by {far:.2g} ({name}) from the trained model, "
+                    f"bound is {bound:.2g} for {bundle.engine}; export it for this engine"
+                )
+
+
+def _bound(bundle: Bundle, output: str) -> float:
+    """How far this output may be off; another engine's card that does not name it allows nothing."""
+    proof = bundle.card.proof
+    return proof.bound if bundle.engine == NATIVE else proof.engines[bundle.engine].bound.get(output, 0.0)
+
+
+def _check_widths(bundle: Bundle, answer: Arrays) -> None:
+    """Raise CardError where the card names more or fewer fibres or faults than the graph answers for."""
+    card = bundle.card
+    section = card.composition or card.belt
+    if section is not None and answer["shares"].shape[-1] != len(section.fibres):
+        raise CardError(
+            f"{bundle.source}: the graph answers for {answer['shares'].shape[-1]} fibres, the card names "
+            f"{len(section.fibres)}; export it again"
+        )
+    words = () if card.weight is None else card.weight.advice
+    if words and answer["faults"].shape[-1] != len(words):
+        raise CardError(
+            f"{bundle.source}: the graph judges {answer['faults'].shape[-1]} faults, the card names "
+            f"{len(words)}; export it again"
+        )
 
 
 def pack_proof(cases: list[tuple[Arrays, Arrays]]) -> str:

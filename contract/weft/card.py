@@ -1,7 +1,7 @@
 """The card of a bundle: what it does, what it was made from, how good it is. JSON inside the ONNX file."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -179,6 +179,18 @@ class RecalibrationCard(Section):
     mae_points_after: float  # each swatch corrected by the others
 
 
+Gap = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]  # grams: relative; all else: absolute
+
+
+class EngineProof(Section):
+    """How closely another engine answers like the model that the bundle was exported from, by output."""
+
+    bound: dict[str, Gap]
+    measured: dict[str, Gap]  # the largest gap found
+    cases: int = Field(ge=1)  # inputs compared
+    measured_on: str  # engine, its version and the CPU
+
+
 class Proof(Section):
     """How closely this file answers like the model it was exported from."""
 
@@ -186,6 +198,7 @@ class Proof(Section):
     bound: float = Field(gt=0, lt=1, allow_inf_nan=False)  # grams: relative; shares: absolute
     measured: float  # the largest gap found at export
     cases: int  # inputs compared at export; at most 4 of them travel in the file
+    engines: dict[str, EngineProof] = Field(default_factory=dict[str, EngineProof])  # others admitted
 
 
 class Card(Section):

@@ -18,6 +18,7 @@
     │   ├── SealError               the file is not the one that was sealed
     │   ├── CardError               the metadata is missing or does not hold
     │   ├── ProofError              this machine's engine answers differently from the trained model
+    │   ├── EngineError             an engine that is not installed, not on the card, or not for this CPU
     │   └── WrongTaskError          a weight or belt bundle where a fibre bundle is needed, ...
     ├── FibreError                  an unknown fibre name, shares that do not sum to 1
     ├── ManifestError               a table of captures that cannot be trained or measured on
@@ -124,6 +125,10 @@ class CardError(BundleError):
 
 class ProofError(BundleError):
     slug = "failed-proof"
+
+
+class EngineError(BundleError):
+    slug = "bad-engine"
 
 
 class WrongTaskError(BundleError):

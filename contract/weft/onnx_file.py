@@ -7,6 +7,8 @@ walked here. What lies inside the graph is skipped over as a whole, so 10 MB tak
 from collections.abc import Iterator, Mapping
 
 _PROPS = 14  # ModelProto.metadata_props, a StringStringEntryProto: key 1, value 2
+_GRAPH = 7  # of ModelProto
+_INPUT, _OUTPUT = 11, 12  # of GraphProto, each a ValueInfoProto: name 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 
@@ -23,6 +25,21 @@ def read_metadata(model: bytes) -> dict[str, str]:
             parts = {number: entry[head:end].decode() for number, _, end, head in _fields(entry)}
             found[parts.get(1, "")] = parts.get(2, "")
     return found
+
+
+def graph_names(model: bytes) -> tuple[list[str], list[str]]:
+    """Names of the graph's inputs and outputs, in its order.
+
+    Raises:
+        ValueError: As `read_metadata`.
+    """
+    names: dict[int, list[str]] = {_INPUT: [], _OUTPUT: []}
+    for graph in (model[head:end] for number, _, end, head in _fields(model) if number == _GRAPH):
+        for number, _, end, head in _fields(graph):
+            if number in names:
+                entry = graph[head:end]
+                names[number] += [entry[a:z].decode() for part, _, z, a in _fields(entry) if part == 1]
+    return names[_INPUT], names[_OUTPUT]
 
 
 def with_metadata(model: bytes, entries: Mapping[str, str]) -> bytes:

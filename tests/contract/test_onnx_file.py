@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from weft.onnx_file import read_metadata, with_metadata
+from weft.onnx_file import graph_names, read_metadata, with_metadata
 
 
 def test_metadata_are_read_as_onnx_reads_them(tiny_weight_bundle: Path) -> None:
@@ -14,6 +14,13 @@ def test_metadata_are_read_as_onnx_reads_them(tiny_weight_bundle: Path) -> None:
     model = onnx.load_model_from_string(data)
 
     assert read_metadata(data) == {item.key: item.value for item in model.metadata_props}
+
+
+def test_inputs_and_outputs_are_named_in_the_graphs_order(tiny_weight_bundle: Path) -> None:
+    data = tiny_weight_bundle.read_bytes()
+    graph = onnx.load_model_from_string(data).graph
+
+    assert graph_names(data) == ([item.name for item in graph.input], [item.name for item in graph.output])
 
 
 def test_new_metadata_leave_the_graph_byte_for_byte_alone(tiny_fibre_bundle: Path) -> None:

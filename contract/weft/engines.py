@@ -1,0 +1,212 @@
+"""What computes a bundle's graph: ONNX Runtime, unless another is asked for that the bundle's card admits.
+
+An engine answers a little differently from the trained model, a 16-bit one more so: by how much is measured
+(`weft admit`), written on the card and checked at every load (`weft.bundle.prove`). Figures: docs/engines.md.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, Literal, Protocol, get_args
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from weft.cores import usable_cores
+from weft.errors import BundleError, EngineError
+from weft.onnx_file import graph_names
+
+Arrays = Mapping[str, NDArray[Any]]
+Port = tuple[str, str, list[Any]]  # name, element type as ONNX Runtime writes it, shape
+EngineName = Literal["onnxruntime", "openvino", "openvino-bf16"]
+EngineChoice = Literal["onnxruntime", "openvino", "openvino-bf16", "auto"]
+ENGINES: Final[tuple[EngineName, ...]] = get_args(EngineName)
+CHOICES: Final[tuple[EngineChoice, ...]] = get_args(EngineChoice)
+NATIVE: Final[EngineName] = "onnxruntime"
+
+# Leading axes that are 1 where one photo of one thing is asked about, by input.
+_OF_ONE: Final = {"photos": 2, "size": 2, "mask": 2, "mm_per_pixel": 2, "season": 1, "wrap": 1}
+_TYPES: Final = {"f32": "float", "i64": "int64", "u8": "uint8", "boolean": "bool"}
+
+
+class Engine(Protocol):
+    """A loaded graph; safe to call from several threads."""
+
+    @property
+    def name(self) -> EngineName: ...
+
+    def inputs(self) -> list[Port]:
+        """Of the graph, without those that no layer reads."""
+        ...
+
+    def outputs(self) -> list[Port]: ...
+
+    def run(self, inputs: Arrays, *, large: bool) -> dict[str, NDArray[Any]]:
+        """All outputs by name, for exactly the inputs of `inputs()`.
+
+        Args:
+            large: Give working memory back afterwards: such a call is rare, and needs much.
+        """
+        ...
+
+
+def start_engine(name: EngineName, model: bytes, *, threads: int, source: str) -> Engine:
+    """Load a serialised ONNX model.
+
+    Args:
+        threads: For one call; 0 takes all cores that this process may use.
+
+    Raises:
+        BundleError: The graph cannot be loaded.
+        EngineError: The engine is not installed, or needs another CPU.
+    """
+    threads = threads or usable_cores()
+    if name == NATIVE:
+        return OnnxRuntime(model, threads=threads, source=source)
+    return OpenVino(model, bf16=name == "openvino-bf16", threads=threads, source=source)
+
+
+def fits_here(name: EngineName) -> bool:
+    """Whether it is installed, and this CPU has what it needs."""
+    try:
+        if name != NATIVE:
+            _openvino(name)
+    except EngineError:
+        return False
+    return True
+
+
+def measured_on(name: EngineName) -> str:
+    """The engine's version and the CPU it runs on: what a bound was measured with."""
+    if name == NATIVE:
+        return f"onnxruntime {ort.__version__}"
+    core, version = _openvino(name)
+    return f"openvino {version} on {core.get_property('CPU', 'FULL_DEVICE_NAME').strip()}"
+
+
+class OnnxRuntime:
+    """The engine that bundles are exported for."""
+
+    name: EngineName = NATIVE
+
+    def __init__(self, model: bytes, *, threads: int, source: str) -> None:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # A server may hold many idle threads; spinning ones would take the cores from decoding.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises bare exceptions of several private types
+            raise BundleError(f"{source}: the graph cannot be loaded ({error}); export it again") from error
+        # The arena keeps what the largest call needed, for ever: 50 MB after a proof of six photos.
+        self._shrinking = ort.RunOptions()
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._names = [item.name for item in self._session.get_outputs()]
+
+    def inputs(self) -> list[Port]:
+        return [(item.name, item.type, list(item.shape)) for item in self._session.get_inputs()]
+
+    def outputs(self) -> list[Port]:
+        return [(item.name, item.type, list(item.shape)) for item in self._session.get_outputs()]
+
+    def run(self, inputs: Arrays, *, large: bool) -> dict[str, NDArray[Any]]:
+        found = self._session.run(self._names, dict(inputs), self._shrinking if large else None)
+        return {name: np.asarray(value) for name, value in zip(self._names, found, strict=True)}
+
+
+class OpenVino:
+    """Intel's engine, on any x86-64 or ARM CPU. In bfloat16 it halves the work where the CPU knows it.
+
+    One photo of one thing, the usual question, gets a graph of its own: with B and N known, shapes behind the
+    resize are constants and 1.3 of 6.6 ms are saved. It costs 45 MB.
+    """
+
+    def __init__(self, model: bytes, *, bf16: bool, threads: int, source: str) -> None:
+        self.name: EngineName = "openvino-bf16" if bf16 else "openvino"
+        core, _ = _openvino(self.name)
+        streams = max(1, usable_cores() // threads)  # calls at once; more would wait for each other
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            "INFERENCE_NUM_THREADS": threads * streams,
+            "NUM_STREAMS": streams,
+            "ENABLE_CPU_PINNING": False,  # decoding shares these cores
+        }
+        try:
+            graph = core.read_model(model=model)
+            names = [name for side in graph_names(model) for name in side]
+            self._inputs = [_port(item, names) for item in graph.inputs]
+            self._outputs = [_port(item, names) for item in graph.outputs]
+            given = [name for name, _, _ in self._outputs]
+            self._any = _Requests(core.compile_model(graph, "CPU", settings), given)
+            self._one: _Requests | None = None
+            if any(name == "photos" for name, _, _ in self._inputs):
+                graph.reshape({name: _of_one(name, sides) for name, _, sides in self._inputs})
+                self._one = _Requests(core.compile_model(graph, "CPU", settings), given)
+        except RuntimeError as error:
+            told = str(error).strip().splitlines()[-1]
+            raise BundleError(
+                f"{source}: {self.name} cannot load the graph ({told}); use onnxruntime"
+            ) from error
+
+    def inputs(self) -> list[Port]:
+        return self._inputs
+
+    def outputs(self) -> list[Port]:
+        return self._outputs
+
+    def run(self, inputs: Arrays, *, large: bool) -> dict[str, NDArray[Any]]:
+        photos = inputs.get("photos")
+        alone = self._one is not None and photos is not None and photos.shape[:2] == (1, 1)
+        asked = self._one if alone and self._one is not None else self._any
+        return asked.infer(inputs, forget=large)
+
+
+class _Requests:
+    """Requests of a compiled graph, each used by one thread at a time and then again."""
+
+    def __init__(self, compiled: Any, outputs: list[str]) -> None:
+        self._compiled = compiled
+        self._outputs = outputs
+        self._idle: deque[Any] = deque()  # append and pop are atomic
+
+    def infer(self, inputs: Arrays, *, forget: bool) -> dict[str, NDArray[Any]]:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        found = request.infer(dict(inputs), share_inputs=True)  # outputs are copied: the request is reused
+        answer = dict(zip(self._outputs, map(np.asarray, found.to_tuple()), strict=True))
+        if not forget:
+            self._idle.append(request)
+        return answer
+
+
+def _openvino(name: EngineName) -> tuple[Any, str]:
+    """OpenVINO's core and version; EngineError where it is absent or the CPU lacks bfloat16."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(
+            f"engine {name} is not installed; install weft[openvino], or use onnxruntime"
+        ) from error
+    core = openvino.Core()
+    if name == "openvino-bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise EngineError(
+            "this CPU has no bfloat16 (avx512_bf16, amx_bf16 or ARM's bf16); use openvino or onnxruntime, "
+            "or auto for the best that runs here"
+        )
+    return core, openvino.__version__.split("-")[0]
+
+
+def _port(item: Any, names: list[str]) -> Port:
+    """`names` are the ONNX graph's: OpenVINO may know a tensor by several."""
+    name = next(name for name in names if name in item.get_names())
+    kind = item.element_type.get_type_name()
+    sides = [side.get_length() if side.is_static else None for side in item.partial_shape]
+    return name, f"tensor({_TYPES.get(kind, kind)})", sides
+
+
+def _of_one(name: str, sides: list[Any]) -> list[int]:
+    leading = _OF_ONE.get(name, 0)
+    return [1] * leading + [-1 if side is None else side for side in sides[leading:]]
