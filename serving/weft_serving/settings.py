@@ -46,6 +46,7 @@ _VARIABLES = {
     "outbox": "WEFT_OUTBOX",
     "outbox_bytes": "WEFT_OUTBOX_BYTES",
     "opcua_url": "WEFT_OPCUA_URL",
+    "otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
 }
 
 
@@ -96,6 +97,7 @@ class Settings(BaseModel):
     outbox: Path = Path("weft-outbox")  # folder: what has still to reach the broker, one file a line
     outbox_bytes: int = Field(default=268_435_456, ge=1_000_000)  # of each; then the newest are left out
     opcua_url: SecretStr | None = None  # opc.tcp://0.0.0.0:4840; None: no OPC UA server
+    otlp_endpoint: str | None = None  # http://collector:4318, needs weft[otel]; None: no traces
 
 
 def read_settings(environ: Mapping[str, str], **chosen: object) -> Settings:
