@@ -254,6 +254,7 @@ def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
         else:
             composition = model.identifier.identify(scan)
             mean = scan
+    service.metrics.count_scan(composition.unknown, threshold=model.identifier.card.unknown_threshold)
     answer = answer_composition(composition)
     bundle = model.name
     row = CompositionRow(

@@ -169,7 +169,7 @@ def _create(service: Service, photos: Sequence[PhotoFile], fields: ParcelFields)
     check_caller()
     with service.metrics.stage("weigh"):
         estimate = model.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
-    service.metrics.count_photos(estimate.photos)
+    service.metrics.count_estimate(estimate, model.bundle.card)
     new = new_estimate(answer_weight(estimate), model.name, fields)
     keep_new(service, new, photos)
     return _Weighed(new, model, prepared, estimate)
@@ -206,7 +206,7 @@ def _add_once(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswe
             found = [judged | {"mark": old["mark"]} for old, judged in zip(found, row.photos, strict=False)]
         row.photos = [*found, *row.photos[count:]]  # a kept photo may be smaller than the one that was judged
         answer = save_estimate(service, row, [photo], first=count + 1)
-        service.metrics.count_photos(estimate.photos[count:])
+        service.metrics.count_estimate(estimate, model.bundle.card, first=count)
         service.recent.put(row.id, prepared, takes=model.takes)
     service.changes.trial("weight").offer(model, weighing(prepared, circumstances), estimate, row.id)
     return answer
@@ -237,7 +237,9 @@ def _weigh(service: Service, estimate_id: str, weighing: Weighing) -> EstimateAn
         row.weighings.append(WeighingRow(grams=weighing.grams, weighed_at=now()))
         row.updated_at = now()
         session.flush()
-        return answer_of(row)
+        answer = answer_of(row)
+    service.metrics.weighings.inc()
+    return answer
 
 
 def _read_fields(form: Form) -> ParcelFields:

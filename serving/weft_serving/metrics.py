@@ -6,7 +6,7 @@ request is bound once to its label, as looking one up costs as much as counting.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,8 +23,10 @@ from prometheus_client import (
     generate_latest,
 )
 
+from weft.card import Card
 from weft.errors import PhotoError, ScanError, WeftError
-from weft.weigher import PhotoFinding
+from weft.quality import ADVICE
+from weft.weigher import Estimate, PhotoFinding
 
 router = APIRouter(tags=["operation"])
 _SECONDS: Final = (
@@ -87,6 +89,7 @@ class Metrics:
 
     def _count_answers(self) -> None:
         self.photos = self._counter("photos", "Photos by what was found", "finding")
+        self._photos = {word: self.photos.labels(word) for word in ("usable", "unusable", *ADVICE)}
         self.decode_errors = self._counter(
             "decode_errors", "Photos and scans that could not be read, by kind of problem", "reason"
         )
@@ -134,18 +137,12 @@ class Metrics:
         if self.tell is not None:
             self.tell(stage, seconds)
 
-    def count_photos(self, findings: Iterable[PhotoFinding], *, strange_above: float | None = None) -> None:
-        """Count new photos once they are judged: some of the advice comes from the graph."""
-        for finding in findings:
-            self.photos.labels("usable" if finding.usable else "unusable").inc()
-            for advice in finding.advice:
-                self.photos.labels(advice).inc()
-            if finding.fault is not None:
-                self.decode_errors.labels(finding.fault).inc()
-            if strange_above and finding.strangeness is not None and math.isfinite(finding.strangeness):
-                self.strangeness.observe(finding.strangeness / strange_above)
-
-    def count_estimate(self, grams: float | None, low: float | None, high: float | None) -> None:
+    def count_estimate(self, estimate: Estimate, card: Card, *, first: int = 0) -> None:
+        """Count one parcel's answer, and its photos from place `first` on: the earlier ones were counted."""
+        shift = None if card.weight is None else card.weight.shift
+        for finding in estimate.photos[first:]:
+            self._count_photo(finding, 0.0 if shift is None else shift.strange_above)
+        grams, low, high = estimate.grams, estimate.low_grams, estimate.high_grams
         if grams is None:
             self._estimates["nothing"].inc()
             return
@@ -155,6 +152,15 @@ class Metrics:
             return
         self._estimates["interval"].inc()
         self.widths.observe(min(_MOST_WIDTH, high / low) if low > 0 else _MOST_WIDTH)
+
+    def _count_photo(self, finding: PhotoFinding, strange_above: float) -> None:
+        self._photos["usable" if finding.usable else "unusable"].inc()
+        for advice in finding.advice:
+            self._photos[advice].inc()
+        if finding.fault is not None:
+            self.decode_errors.labels(finding.fault).inc()
+        if strange_above > 0 and finding.strangeness is not None and math.isfinite(finding.strangeness):
+            self.strangeness.observe(finding.strangeness / strange_above)
 
     def count_scan(self, unknown: float, *, threshold: float) -> None:
         self._scans["unknown" if unknown >= threshold else "known"].inc()

@@ -132,7 +132,7 @@ def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str,
     prepared = prepare_photos(service, model, [data], greeting.hint())
     with service.metrics.stage("weigh"):
         estimate = model.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
-    service.metrics.count_photos(estimate.photos)
+    service.metrics.count_estimate(estimate, model.bundle.card)
     service.changes.trial("weight").offer(model, weighing(prepared, greeting), estimate, None)
     return answer_weight(estimate).model_dump(mode="json") | _made_by(model)
 
@@ -148,6 +148,7 @@ def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> d
     model = service.models.fibre
     with service.metrics.stage("identify"):
         composition = model.identifier.identify(scan)
+    service.metrics.count_scan(composition.unknown, threshold=model.identifier.card.unknown_threshold)
     service.changes.trial("composition").offer(model, identifying(scan), composition, None)
     answer = answer_composition(composition)
     return answer.model_dump(mode="json") | _made_by(model)
@@ -171,6 +172,7 @@ async def _answer(socket: WebSocket, service: Service, answerer: Answerer, messa
             )
         return await service.pool.run_in_turn(lambda: answerer(data))
     except WeftError as error:
+        service.metrics.count_problem(error)
         return problem_of(error, **_where(socket)).model_dump(exclude_none=True)
     except Exception as error:  # a fault of ours in one frame must not stop the belt
         log_fault(socket.scope["weft.request"], error)
