@@ -28,8 +28,9 @@ _LEAST_BYTES: Final = 8_192  # handed on at once: a byte at a time would cost a 
 _SAMPLINGS: Final = frozenset({(luma, 0x11, 0x11) for luma in (0x11, 0x21, 0x22, 0x12, 0x41)})
 _KEPT: Final = frozenset({0xC0, 0xC1, 0xC4, 0xDB, 0xDD, 0xE0, 0xEE, SOS})  # what decoding needs of a header
 _PASSED: Final = frozenset({0x01, SOI, 0xFE, *range(0xE1, 0xEE), 0xEF})  # metadata; Pillow shall not see it
-# The end of a scan is padded with ones; a decoder looks up to eight bytes ahead of what it needs.
-_PADDING: Final = b"\xff\0" * 8
+# What a decoder, which looks up to eight bytes ahead, may read behind the last byte of a scan: bits that begin
+# the longest codes of any table, so that a block that lacks its end does not find one here.
+_PADDING: Final = b"\xfe" * 8
 
 
 class ArrivingPhoto:
@@ -146,21 +147,26 @@ class ArrivingPhoto:
         self._tail += scan
         if self._rows is None or len(self._tail) < _LEAST_BYTES:
             return
-        given = bytes(self._tail[:-1])
-        del self._tail[:-1]
-        if not self._rows.take(given):
+        if not self._rows.take(self._all_but_last()):
             self._leave_whole()
+
+    def _all_but_last(self) -> bytes:
+        """The scan so far but its last byte, and but what may fill the space before a marker."""
+        stop = max(0, len(self._tail.rstrip(b"\xff")) - 1)
+        taken = bytes(self._tail[:stop])
+        del self._tail[:stop]
+        return taken
 
     def _end(self) -> None:
         """The end of the image is here: the rows have to be complete now, neither sooner nor later."""
         rows, walk = self._rows, self._walk
         if rows is None or walk is None:
             return
-        taken = rows.take(bytes(self._tail[:-1])) and not (rows.done and walk.restartless)
+        taken = rows.take(self._all_but_last()) and not (rows.done and walk.restartless)
         if taken and not rows.done:
             # Bytes that run out, or are left over, are how damage shows where no restart marker shows it.
-            ending = bytes(self._tail[-1:]) + (_PADDING if walk.restartless else b"\xff\xd9")
-            taken = rows.take(ending)
+            last = bytes(self._tail.rstrip(b"\xff"))
+            taken = rows.take(last + (_PADDING if walk.restartless else b"\xff\xd9"))
         whole = walk.restartless or walk.confined
         self._pixels = rows.pixels if taken and whole else None
         self._leave_whole()

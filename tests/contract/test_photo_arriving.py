@@ -131,7 +131,7 @@ def test_any_photo_in_any_pieces_is_the_photo_in_one(
     assert is_the_same(data, arriving.finish(), longest_px)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(data=st.data(), restarts=st.sampled_from([0, 0, 1]), optimize=st.booleans())
 def test_damage_of_any_kind_gets_the_verdict_of_the_whole(
     data: st.DataObject, restarts: int, optimize: bool
@@ -163,6 +163,15 @@ def test_a_hostile_photo_in_pieces_of_one_byte_ends_in_the_error_of_the_whole(na
     data = CASES[name].make()[:20_000]
 
     assert verdict(arrive(data, every=1), 320) == verdict(data, 320)
+
+
+@pytest.mark.parametrize("lost", range(1, 9))
+@pytest.mark.parametrize("optimize", [False, True])
+def test_a_scan_that_lacks_its_last_bytes_before_a_forged_end_is_damaged(lost: int, optimize: bool) -> None:
+    data = jpeg(400, 300, optimize=optimize)[: -2 - lost] + b"\xff\xd9"
+
+    assert verdict(arrive(data, longest_px=50), 50) == verdict(data, 50)
+    assert "damaged" in verdict(data, 50)[1]
 
 
 def test_a_photo_in_pieces_of_one_byte_is_decoded() -> None:
