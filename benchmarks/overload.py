@@ -4,11 +4,12 @@
     python benchmarks/overload.py --only frame --seconds 10 --json
     python benchmarks/overload.py --plot overload.png
 
-Capacity is what 16 clients get that ask again as soon as they are answered. Then requests come at random times
-(a Poisson process) whatever was answered: at half of capacity, and at three times it for a minute. A request's
-time counts from when it was due. Clients have 16 addresses of their own and keep their connections; one that is
-refused while it still sends stops sending, as curl does (`--stubborn`: it sends to the end, as many libraries
-do). This process makes the load; its own CPU time is stated, since server and load share the machine's cores.
+Capacity is what 16 clients get that ask again as soon as they are answered. Then requests come at random
+times (a Poisson process) whatever was answered: at half of capacity, and at three times it for a minute.
+A request's time counts from when it was due. Clients have 16 addresses of their own and keep their
+connections; one that is refused while it still sends stops sending, as curl does (`--stubborn`: it sends
+to the end, as many libraries do). This process makes the load; its own CPU time is stated, since server
+and load share the machine's cores.
 """
 
 import argparse

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -29,20 +30,20 @@ from weft_serving.changes import Changes
 from weft_serving.guard import BodyGuard
 from weft_serving.kept import check_place
 from weft_serving.kept_lifetime import forget_regularly
-from weft_serving.line import routes
-from weft_serving.line.exposition import LineFigures
-from weft_serving.line.lines import Lines
-from weft_serving.line.past.archive import LineArchive
-from weft_serving.line.show import page
-from weft_serving.line.stream import socket
+from weft_serving.line import joined
 from weft_serving.metrics import Metrics
 from weft_serving.models import FibreModel, Models, WeightModel
 from weft_serving.observe import Observe
+from weft_serving.ops.page import oversee
 from weft_serving.pool import Pool
 from weft_serving.recent import Recent
 from weft_serving.service import Service
 from weft_serving.settings import Settings
 from weft_serving.store import Store
+from weft_serving.tracing import open_tracing
+
+if TYPE_CHECKING:
+    from weft_serving.line.lines import Lines
 
 _ABOUT = """Weighs and sorts used clothes by sight: photos to kilograms, near-infrared scans to fibre shares.
 
@@ -55,7 +56,7 @@ docs/line/streaming.md. `/v2`: the Open Inference Protocol, with binary tensors.
 
 
 def create_app(
-    settings: Settings, *, weight: Bundle, fibre: Bundle, store: Store, lines: Lines | None = None
+    settings: Settings, *, weight: Bundle, fibre: Bundle, store: Store, lines: "Lines | None" = None
 ) -> FastAPI:
     """The whole service on two loaded bundles and an open store; it closes the store when it stops.
 
@@ -67,7 +68,6 @@ def create_app(
     """
     if settings.keep_photos is not None:
         check_place(settings.keep_photos)
-    sorting = lines or Lines(LineArchive(store), None, None)
     figures = Metrics()
     models = Models(
         WeightModel(weight, Weigher(weight, stage=figures.stage)), FibreModel(fibre, Identifier(fibre))
@@ -98,30 +98,43 @@ def create_app(
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncGenerator[None, None]:
-        sorting.start()
+        if lines is not None:
+            lines.start()
         service.changes.start()
+        overseer.start()
         hours = settings.keep_photos_hours
         forgetting = None if hours is None else asyncio.create_task(forget_regularly(store, hours=hours))
         yield
+        await overseer.close()
         if forgetting is not None:
             forgetting.cancel()
-        await asyncio.to_thread(sorting.close)
+        if lines is not None:
+            await asyncio.to_thread(lines.close)
         await asyncio.to_thread(service.changes.close)
         service.pool.close()
         service.cubes.close()
         store.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     app = FastAPI(
         title="Weft", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=running
     )
     app.state.service = service
     _watch(service)
+    overseer = oversee(app, service, {} if lines is None else lines.engines)
+    tracing = open_tracing(settings.otlp_endpoint)
+    figures.tell = None if tracing is None else tracing.tell
     for part in (estimates, compositions, explanations, stream, bundles, bundle_changes, health, metrics):
         app.include_router(part.router)
-    _join(app, sorting)
+    app.include_router(open_inference.router)
     pages.install(app)
     docs_page.install(app)
     problems.install(app)
+    if lines is not None:
+        joined.join(app, lines)
+    else:
+        joined.join_when_asked(app, store)
     # The last one added is the outermost.
     app.add_middleware(
         BodyGuard,
@@ -130,21 +143,12 @@ def create_app(
         idle_seconds=settings.idle_seconds,
         in_flight_bytes=settings.in_flight_bytes,
     )
-    app.add_middleware(Observe, metrics=service.metrics)
+    app.add_middleware(Observe, metrics=service.metrics, tracing=tracing)
     return app
-
-
-def _join(app: FastAPI, lines: Lines) -> None:
-    """Streams, state, rules, pages and figures of the sorting lines."""
-    app.state.sorting_lines = lines
-    app.state.lines = lines.engines
-    app.state.service.metrics.registry.register(LineFigures(lines.engines))
-    for part in (socket, routes, open_inference):
-        app.include_router(part.router)
-    page.install(app, lines.pages, lines.archive)
 
 
 def _watch(service: Service) -> None:
     """Figures that are read when Prometheus asks."""
     service.metrics.jobs.set_function(lambda: service.pool.jobs + service.cubes.jobs)
+    service.metrics.waiting.set_function(lambda: max(0, service.pool.jobs - service.pool.workers))
     service.metrics.recent_bytes.set_function(lambda: service.recent.held_bytes)

@@ -1,5 +1,6 @@
 """The verbs `weft serve` and `weft harvest`: thin shells; what is heavy is imported inside them."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def serve(
     """Answer over HTTP until stopped. Every option has a variable WEFT_...; see docs/service.md."""
     # Read when numpy is imported: its products here are small, threads for them take a line's time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # until all is made: looking for garbage took a fifth of the time to start
     from weft.errors import WeftError
     from weft_serving.run import run_service
     from weft_serving.settings import read_settings

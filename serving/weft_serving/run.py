@@ -3,24 +3,24 @@
 import socket
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
-
-import uvicorn
+from typing import TYPE_CHECKING, Final
 
 from weft.bundle import BUNDLED, Bundle, load_bundle
 from weft.card import Task
 from weft.errors import BundleError, StoreError
 from weft.limits import FRAME_BYTES, PHOTO_BYTES
-from weft_serving.app import create_app
-from weft_serving.connection import StreamConnection, connection_type
 from weft_serving.line.haste import rest_memory
-from weft_serving.line.lines import Lines, open_lines
-from weft_serving.logs import log_to_stderr
 from weft_serving.settings import Settings
-from weft_serving.stopping import Server
-from weft_serving.store import open_store
+
+if TYPE_CHECKING:
+    import uvicorn
+    from fastapi import FastAPI
+
+    from weft_serving.line.lines import Lines
+    from weft_serving.store import Store
 
 _FILES: Final = 128  # that are no connections: libraries, bundles, the database, streams of lines
 
@@ -35,32 +35,56 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
     """
     listening = listen(settings.host, settings.port)
     try:
-        weight = load_bundle(find_bundle(settings, "weight"), task="weight", threads=1)
-        fibre = load_bundle(find_bundle(settings, "composition"), task="composition", threads=1)
+        with ThreadPoolExecutor(thread_name_prefix="weft-load") as loading:
+            tasks: list[Task] = ["weight", "composition", *(["belt"] if settings.lines else [])]
+            bundles = [loading.submit(_load, settings, task) for task in tasks]
+            # What loads the models holds no lock of Python's for most of the time: import the rest beside it.
+            from weft_serving.app import create_app
+            from weft_serving.logs import log_to_stderr
+            from weft_serving.stopping import Server
+            from weft_serving.store import open_store
+
+            weight, fibre, *belt = (bundle.result() for bundle in bundles)
         store = open_store(settings.database_url)
-        belt = load_bundle(find_bundle(settings, "belt"), task="belt", threads=1) if settings.lines else None
-        lines = open_lines(settings, store, belt)
+        lines = _open_lines(settings, store, belt[0]) if belt else None
         app = create_app(settings, weight=weight, fibre=fibre, store=store, lines=lines)
         for line in greeting(listening, settings, weight=weight, fibre=fibre, lines=lines):
             say(line)
         log_to_stderr()
-        config = uvicorn.Config(
-            app,
-            http=connection_type(idle_seconds=settings.idle_seconds, most=most_connections(settings)),
-            ws=StreamConnection,
-            proxy_headers=settings.trusted_proxies is not None,
-            forwarded_allow_ips=settings.trusted_proxies,
-            log_config=None,
-            access_log=False,  # its lines hold ids and addresses; ours do not
-            server_header=False,
-            ws_max_size=max(PHOTO_BYTES, FRAME_BYTES) + 3_000_000,  # a little too large is answered
-            ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
-        )
-        if lines.engines:
-            rest_memory()
-        Server(config, app, lines, drain_seconds=settings.drain_seconds).run(sockets=[listening])
+        server = Server(_configure(app, settings), app, lines, drain_seconds=settings.drain_seconds)
+        rest_memory()
+        server.run(sockets=[listening])
     finally:
         listening.close()
+
+
+def _load(settings: Settings, task: Task) -> Bundle:
+    return load_bundle(find_bundle(settings, task), task=task, threads=1)
+
+
+def _open_lines(settings: Settings, store: "Store", belt: Bundle) -> "Lines":
+    from weft_serving.line.lines import open_lines
+
+    return open_lines(settings, store, belt)
+
+
+def _configure(app: "FastAPI", settings: Settings) -> "uvicorn.Config":
+    import uvicorn
+
+    from weft_serving.connection import StreamConnection, connection_type
+
+    return uvicorn.Config(
+        app,
+        http=connection_type(idle_seconds=settings.idle_seconds, most=most_connections(settings)),
+        ws=StreamConnection,
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies,
+        log_config=None,
+        access_log=False,  # its lines hold ids and addresses; ours do not
+        server_header=False,
+        ws_max_size=max(PHOTO_BYTES, FRAME_BYTES) + 3_000_000,  # a little too large is answered
+        ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
+    )
 
 
 def most_connections(settings: Settings) -> int:
@@ -125,7 +149,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def greeting(
-    listening: socket.socket, settings: Settings, *, weight: Bundle, fibre: Bundle, lines: Lines
+    listening: socket.socket, settings: Settings, *, weight: Bundle, fibre: Bundle, lines: "Lines | None"
 ) -> list[str]:
     """Where the service is, what answers there, and two lines to try."""
     port = listening.getsockname()[1]
@@ -133,15 +157,17 @@ def greeting(
     host = f"[{host}]" if ":" in host and not host.startswith("[") else host
     base = f"http://{host}:{port}"
     said = [f"Weft is at {base}/ (its API at {base}/docs)"]
-    for bundle in (weight, fibre, *([] if lines.bundle is None else [lines.bundle])):
+    belt = [lines.bundle] if lines is not None and lines.bundle is not None else []
+    engines = {} if lines is None else lines.engines
+    for bundle in (weight, fibre, *belt):
         card = bundle.card
         said.append(f"  {card.task}: {card.name} {card.version}, trained on {card.trained_on} data")
-    for name, engine in lines.engines.items():
+    for name, engine in engines.items():
         said.append(f"  line {name}: {base}/lines/{name} (rules {engine.rules.version})")
-    if lines.engines:
+    if engines:
         said.append(
             "  without cameras: weft simulate belt --line FILE --seconds 60 --seed 1 --out runs/belt && "
-            f"weft replay runs/belt --line {next(iter(lines.engines))} --url {base.replace('http', 'ws')}"
+            f"weft replay runs/belt --line {next(iter(engines))} --url {base.replace('http', 'ws')}"
         )
     kept = f"photos are kept in {settings.keep_photos}" if settings.keep_photos else "photos are not kept"
     said.append(f"  {kept}")

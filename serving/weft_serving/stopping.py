@@ -1,7 +1,8 @@
 """The end of a service: it says that it is not ready, then takes nothing new and finishes what it has.
 
-SIGTERM leaves `drain_seconds` for balancers to look elsewhere; SIGINT (Ctrl-C) does not. Then answers under
-way have 8 s, streams are told why they end, and the process ends with status 0. A second signal ends it at once.
+SIGTERM leaves `drain_seconds` for balancers to look elsewhere; SIGINT (Ctrl-C) does not. Then answers
+under way have 8 s, streams are told why they end, and the process ends with status 0. A second signal
+ends it at once.
 """
 
 import os

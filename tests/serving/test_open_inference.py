@@ -5,6 +5,7 @@ import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_photos_and_belt_pixels_are_answered_too(
         "error": "no model 'belt' is loaded; it is loaded with --lines"
     }
     bundle = load_bundle(tiny_belt_bundle, task="belt")
-    client.app.state.sorting_lines.bundle = bundle  # type: ignore[attr-defined]
+    client.app.state.sorting_lines = SimpleNamespace(bundle=bundle)  # type: ignore[attr-defined]
     port = client.get("/v2/models/belt").json()["inputs"][0]
     pixels = np.random.default_rng(1).uniform(0.2, 0.8, (5, port["shape"][1])).astype(np.float32)
     read = client.post("/v2/models/belt/infer", json={"inputs": [tensor(port["name"], pixels)]}).json()

@@ -20,8 +20,8 @@ def switch_often() -> None:
 
 def rest_memory() -> None:
     """Keep what was made until now out of every later search for garbage: those hold up all threads."""
-    gc.collect()
     gc.freeze()
+    gc.enable()  # a start goes without it: nothing of what it makes is garbage
 
 
 def hasten_thread() -> None:
