@@ -1,4 +1,4 @@
-"""Make the passwords and keys of compose.yaml, once:  python deploy/secrets.py
+"""Make the passwords and keys of compose.yaml, once:  python deploy/make_secrets.py
 
 What is there already stays. Files that containers read are readable inside a folder that only you may enter.
 """
