@@ -31,7 +31,7 @@ def bill(pid: int) -> Bill:
         BenchError: There is no such process any more.
     """
     cpu, resident, peak = 0.0, 0.0, 0.0
-    for each in _family(pid):
+    for each in family(pid):
         try:
             fields = (_PROC / str(each) / "stat").read_text().rsplit(")", 1)[1].split()
             status = (_PROC / str(each) / "status").read_text()
@@ -46,7 +46,19 @@ def bill(pid: int) -> Bill:
     return Bill(cpu, resident, peak)
 
 
-def _family(pid: int) -> list[int]:
+def shared_mib(pid: int) -> float:
+    """Memory of the whole family now, a page that n processes share counted as 1/n for each (PSS)."""
+    found = 0.0
+    for each in family(pid):
+        try:
+            found += _kib((_PROC / str(each) / "smaps_rollup").read_text(), "Pss:") / 1024
+        except OSError:
+            continue
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """The process, its children, theirs, and so on."""
     found = [pid]
     for parent in found:  # grows while it is read
         for task in (_PROC / str(parent) / "task").glob("*/children"):

@@ -7,7 +7,7 @@ import click
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
-PARTS = ("photo", "photo_mark", "frame_http", "frame_ws", "start")
+PARTS = ("photo", "photo_mark", "frame_http", "frame_ws", "start", "overload")
 
 
 @click.command()
@@ -21,6 +21,9 @@ PARTS = ("photo", "photo_mark", "frame_http", "frame_ws", "start")
 )
 @click.option(
     "--seconds", type=click.FloatRange(0.2, 600), default=5.0, show_default=True, help="Of load a round."
+)
+@click.option(
+    "--overload-seconds", type=click.FloatRange(1), default=60.0, help="Of overload.  [default: 60]"
 )
 @click.option("--only", metavar="PARTS", help=f"Some of {','.join(PARTS)}.")
 @click.option(

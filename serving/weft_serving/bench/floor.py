@@ -1,6 +1,6 @@
 """The floor: what decoding, the network and receiving bytes cost with nothing around them.
 
-A process of its own (`python -m weft_serving.bench.floor`), so that its CPU time is billed like the server's. It
+A process of its own, `python -m weft_serving.bench.floor`, whose CPU time is billed as the server's is. It
 takes one JSON command a line and answers each with one. The parts are
 
 - decode: `weft.photos.decode_photo` at the bundle's scale, the file already in memory;

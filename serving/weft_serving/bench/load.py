@@ -3,13 +3,26 @@
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from weft.errors import BenchError
-from weft_serving.bench.talk import Address, Answer, HttpLine, SocketLine, dial, form, message, post
+from weft_serving.bench.talk import (
+    Address,
+    Answer,
+    HttpLine,
+    Reader,
+    SocketLine,
+    dial,
+    form,
+    message,
+    post,
+    read_answer,
+)  # fmt: skip
 
+_SEATS: Final = 2_000  # different addresses of a crowd
+_PAUSE_S: Final = 0.05
 PIECE_BYTES: Final = 16_384  # what a slow link hands over at once
 
 
@@ -28,14 +41,20 @@ class Work:
     bound: float
     stream: bool = False
     fields: dict[str, str] = field(default_factory=dict[str, str])
+    pack: Callable[[Address, bytes], bytes] | None = None  # for servers that take photos in another way
+    read: Reader = read_answer
 
     def requests(self, address: Address) -> list[bytes]:
         if self.stream:
             return [message(body) for body in self.bodies]
+        if self.pack is not None:
+            return [self.pack(address, body) for body in self.bodies]
         return [post(address, "/v1/estimates", form(body, self.fields)) for body in self.bodies]
 
-    def check(self, number: int, answer: Answer) -> None:
-        """Raise BenchError unless the answer is right: a server that errs fast is not fast."""
+    def check(self, number: int, answer: Answer) -> bool:
+        """True if it is right, False if it was turned away in good order; a BenchError for anything else."""
+        if answer.status == 503 and answer.retry_after:
+            return False
         if answer.status != 200:
             raise BenchError(
                 f"{self.name}: a request was answered {answer.status} ({answer.problem or 'no detail'}); "
@@ -43,21 +62,26 @@ class Work:
             )
         want = self.expected[number]
         if want is None:
-            return
+            return True
         if answer.grams is None or abs(answer.grams - want) > self.bound * want + 0.051:
             raise BenchError(
                 f"{self.name}: answered {answer.grams} g, the bundle says {want:.2f} g within "
                 f"{self.bound:g}; name the bundle that this server serves with --bundle"
             )
+        return True
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round of load saw: latencies in seconds, one for each request that was answered right."""
+    """What one round of load saw: latencies in seconds, one for each request that was answered right.
+
+    A wrong answer ends the measurement: a server that errs fast is not fast.
+    """
 
     seconds: float
     latencies_s: list[float]
     client_cpu_s: float
+    turned_away_s: list[float]  # latencies of 503 with Retry-After
 
     @property
     def rps(self) -> float:
@@ -70,7 +94,7 @@ Line = HttpLine | SocketLine
 async def open_line(address: Address, work: Work, seat: int) -> Line:
     line = await dial(address, seat=seat)
     if not work.stream:
-        return HttpLine(line)
+        return HttpLine(line, work.read)
     stream = SocketLine(line)
     await stream.greet(address)
     return stream
@@ -80,6 +104,7 @@ class Crew:
     """Open connections to one server, each with one request in flight at most."""
 
     def __init__(self, address: Address, work: Work, lines: list[Line]) -> None:
+        self._address = address
         self._work = work
         self._requests = work.requests(address)
         self._lines = lines
@@ -88,48 +113,64 @@ class Crew:
     async def hire(cls, address: Address, work: Work, clients: int) -> "Crew":
         """Connect, and ask once each: nobody's first request is measured."""
         made = cls(address, work, [await open_line(address, work, seat) for seat in range(clients)])
-        await asyncio.gather(*(made.ask(line, n) for n, line in enumerate(made._lines)))
+        await asyncio.gather(*(made._ask(line, n) for n, line in enumerate(made._lines)))
         return made
 
-    async def ask(self, line: Line, n: int) -> None:
+    async def ask_once(self) -> bool:
+        """One request by the first client; False where it was turned away."""
+        return await self._ask(self._lines[0], 0)
+
+    async def _ask(self, line: Line, n: int) -> bool:
         number = n % len(self._requests)
-        self._work.check(number, await line.ask(self._requests[number]))
+        return self._work.check(number, await line.ask(self._requests[number]))
 
     async def at_once(self, seconds: float) -> Round:
-        """Every client asks again as soon as it is answered."""
+        """Every client asks again as soon as it is answered, a moment later where it was turned away."""
         latencies: list[float] = []
+        turned: list[float] = []
         until = time.perf_counter() + seconds
 
         async def client(n: int, line: Line) -> None:
             while (start := time.perf_counter()) < until:
-                await self.ask(line, n)
-                latencies.append(time.perf_counter() - start)
-                n += len(self._lines)
+                if await self._ask(line, n):
+                    latencies.append(time.perf_counter() - start)
+                    n += len(self._lines)
+                else:
+                    turned.append(time.perf_counter() - start)
+                    await asyncio.sleep(_PAUSE_S)
 
-        return await self._round(latencies, [client(n, line) for n, line in enumerate(self._lines)])
+        return await self._round(latencies, turned, [client(n, line) for n, line in enumerate(self._lines)])
 
-    async def at_rate(self, rps: float, seconds: float, *, seed: int) -> Round:
-        """Requests come at random (a Poisson process), whatever was answered; waiting for a client counts."""
+    async def at_rate(self, rps: float, seconds: float, *, seed: int, crowd: bool = False) -> Round:
+        """Requests come at random (a Poisson process), whatever was answered; waiting for a client counts.
+
+        `crowd`: nobody waits; whoever finds all clients busy is a new one.
+        """
         latencies: list[float] = []
+        turned: list[float] = []
         idle: asyncio.Queue[Line] = asyncio.Queue()
-        for line in self._lines:
+        for line in [] if crowd else self._lines:
             idle.put_nowait(line)
         start = time.perf_counter()
 
         async def request(n: int, due: float) -> None:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            line = await idle.get()
-            await self.ask(line, n)
-            latencies.append(time.perf_counter() - due)
-            idle.put_nowait(line)
+            line = await open_line(self._address, self._work, n % _SEATS) if crowd else await idle.get()
+            right = await self._ask(line, n)
+            (latencies if right else turned).append(time.perf_counter() - due)
+            line.close() if crowd else idle.put_nowait(line)
 
         dues = arrivals(rps, seconds, seed=seed)
-        return await self._round(latencies, [request(n, start + due) for n, due in enumerate(dues)])
+        return await self._round(latencies, turned, [request(n, start + due) for n, due in enumerate(dues)])
 
-    async def _round(self, latencies: list[float], tasks: Sequence[Coroutine[Any, Any, None]]) -> Round:
+    async def _round(
+        self, latencies: list[float], turned: list[float], tasks: Sequence[Coroutine[Any, Any, None]]
+    ) -> Round:
         start, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*tasks)
-        return Round(time.perf_counter() - start, latencies, time.process_time() - cpu)
+        if not latencies:
+            raise BenchError(f"{self._work.name}: all requests were turned away; ask with fewer --clients")
+        return Round(time.perf_counter() - start, latencies, time.process_time() - cpu, turned)
 
     def dismiss(self) -> None:
         for line in self._lines:

@@ -31,6 +31,7 @@ class Plan:
         mbit_per_s: The slow link's speed.
         takes: Photos sent over it.
         starts: Of the server, timed to their first right answer.
+        overload_s: Seconds of three times what it can do.
     """
 
     clients: int = 16
@@ -39,6 +40,7 @@ class Plan:
     mbit_per_s: float = 40.0
     takes: int = 12
     starts: int = 5
+    overload_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class Part:
             },
             "requests": sum(len(each.latencies_s) for each in self.rounds),
             "requests_at_half": len(waits),
+            "turned_away": sum(len(each.turned_away_s) for each in (*self.rounds, *self.half)),
             "client_cpu_ms": _rounded(
                 median(each.client_cpu_s * 1000 / len(each.latencies_s) for each in self.rounds)
             ),
@@ -110,6 +113,7 @@ class Found:
     last_byte_cpu_ms: float | None = None
     first_answer_s: list[float] = field(default_factory=list[float])
     peak_mib: float | None = None
+    overload: dict[str, Any] | None = None
 
 
 def share_below(values: Sequence[float], share: float) -> float:

@@ -39,6 +39,8 @@ def tell(found: Found, plan: Plan, *, about: dict[str, Any]) -> dict[str, Any]:
         told["starts_s"] = [round(each, 3) for each in found.first_answer_s]
     if found.peak_mib is not None:
         told["memory_mib"] = round(found.peak_mib, 1)
+    if found.overload is not None:
+        told["overload"] = found.overload
     return told | about
 
 
@@ -84,6 +86,8 @@ def lines(told: dict[str, Any]) -> list[str]:
         if "floor" in told.get(name, {}):
             parts = (f"{part} {ms:g}" for part, ms in told[name]["floor"].items() if ms)
             made.append(f"floor, {words}: {' + '.join(parts)} ms")
+    if turned := sum(told[name]["turned_away"] for name in ABOUT if name in told):
+        made.append(f"{turned} requests were turned away with 503 and Retry-After; figures are of the others")
     if "last_byte_to_answer_ms" in told:
         last = told["last_byte"]
         made.append(
@@ -94,7 +98,25 @@ def lines(told: dict[str, Any]) -> list[str]:
         made.append(f"process start to first right answer: {told['first_answer_s']:g} s")
     if "memory_mib" in told:
         made.append(f"most memory under this load: {told['memory_mib']:g} MiB")
+    if "overload" in told:
+        made.append(_overload(told["overload"]))
     return made
+
+
+def _overload(found: dict[str, Any]) -> str:
+    turned = f", {found['turned_away']:,} turned away"
+    turned += f" within {found['turned_away_p99_ms']:g} ms (p99)" if found["turned_away"] else ""
+    memory = found.get("memory_mib")
+    grown = (
+        ""
+        if memory is None
+        else f"; memory {memory[0]:g} MiB before, {memory[1]:g} at most, {memory[2]:g} after"
+    )
+    return (
+        f"{found['times_capacity']:g} times capacity for {found['seconds']:g} s: {found['answered']:,} of "
+        f"{found['offered']:,} answered, {100 * found['throughput_of_capacity']:.0f} % of capacity"
+        f"{turned}{grown}; normal after {found['normal_after_s']:g} s"
+    )
 
 
 def _row(part: dict[str, Any]) -> str:

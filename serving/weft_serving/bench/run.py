@@ -10,10 +10,12 @@ from weft.bundle import BUNDLED, load_bundle
 from weft.errors import BenchError
 from weft.marks import MarkHint
 from weft.weigher import Weigher
+from weft_serving.bench.bill import can_bill
 from weft_serving.bench.cli import PARTS
 from weft_serving.bench.floor import Floor
 from weft_serving.bench.load import Work
 from weft_serving.bench.measure import Found, Plan, Say, measure, time_starts
+from weft_serving.bench.overload import overload
 from weft_serving.bench.report import surroundings, tell
 from weft_serving.bench.scenes import make_frames, make_photos
 from weft_serving.bench.served import Served
@@ -31,6 +33,7 @@ def run_bench(
     rounds: int,
     seconds: float,
     only: str | None,
+    overload_seconds: float,
     engine: str,
     settings: Sequence[str],
     url: str | None,
@@ -49,7 +52,11 @@ def run_bench(
         raise BenchError(
             "--set and --engine are for a server that the bench starts; leave them out with --url"
         )
-    plan = _QUICK if quick else Plan(clients=clients, rounds=rounds, seconds=seconds)
+    plan = (
+        _QUICK
+        if quick
+        else Plan(clients=clients, rounds=rounds, seconds=seconds, overload_s=overload_seconds)
+    )
     path = bundle or BUNDLED / "weight.onnx"
     say("making photos and frames")
     photos = [_read(photo)] if photo is not None else make_photos(1 if quick else 4)
@@ -92,6 +99,8 @@ async def _measure(
         found = await measure(
             plan, measured, files=files, floor=floor, address=server.address, pid=server.pid, say=say
         )
+        if "overload" in parts:
+            found.overload = await _overload(plan, works["frame_http"], server, say)
     except BenchError:
         server.check()
         raise
@@ -101,6 +110,14 @@ async def _measure(
         say(f"starting the server {plan.starts} times")
         found.first_answer_s = await time_starts(bundle, variables, works["frame_http"], plan.starts)
     return found
+
+
+async def _overload(plan: Plan, work: Work, server: Served, say: Say) -> dict[str, Any]:
+    pid = server.pid if can_bill() else None
+    made = await overload(
+        work, clients=plan.clients, seconds=plan.overload_s, address=server.address, pid=pid, say=say
+    )
+    return made.told()
 
 
 def _works(bundle: Path, files: dict[str, Sequence[bytes]], parts: Sequence[str]) -> dict[str, Work]:

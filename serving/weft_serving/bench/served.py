@@ -36,7 +36,7 @@ class Served:
             self._process = subprocess.Popen(
                 command,
                 cwd=self._folder.name,
-                env=ours | dict(variables),
+                env=ours | {"WEFT_DRAIN_SECONDS": "0"} | dict(variables),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )

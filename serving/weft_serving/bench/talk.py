@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from weft.errors import BenchError
@@ -43,6 +43,12 @@ class Answer:
     grams: float | None
     retry_after: bool = False
     problem: str = ""
+
+
+class Reader(Protocol):
+    """What makes an answer of a status and a body."""
+
+    def __call__(self, status: int | None, body: bytes, *, retry_after: bool = False) -> Answer: ...
 
 
 def form(photo: bytes, fields: dict[str, str]) -> bytes:
@@ -99,8 +105,9 @@ async def dial(address: Address, *, seat: int | None = None) -> socket.socket:
 class HttpLine:
     """One kept connection. Answers are read one at a time."""
 
-    def __init__(self, line: socket.socket) -> None:
+    def __init__(self, line: socket.socket, read: Reader | None = None) -> None:
         self._line = line
+        self._read_answer = read or read_answer
         self._loop = asyncio.get_running_loop()
 
     async def ask(self, request: bytes | memoryview) -> Answer:
@@ -112,7 +119,7 @@ class HttpLine:
 
     async def answer(self) -> Answer:
         status, head, body = await asyncio.wait_for(self._read(), _PATIENCE_S)
-        return read_answer(status, body, retry_after=b"\r\nretry-after:" in head.lower())
+        return self._read_answer(status, body, retry_after=b"\r\nretry-after:" in head.lower())
 
     async def _read(self) -> tuple[int, bytes, bytes]:
         got = b""
@@ -123,15 +130,13 @@ class HttpLine:
             got += piece
         head, body = got[: end + 2], got[end + 4 :]
         at = head.lower().find(b"\r\ncontent-length:")
-        if at < 0:
-            raise BenchError("the server's answer has no Content-Length; is this `weft serve`?")
-        length = int(head[at + 17 : head.index(b"\r\n", at + 2)])
-        while len(body) < length:
-            piece = await self._loop.sock_recv(self._line, length - len(body))
+        length = int(head[at + 17 : head.index(b"\r\n", at + 2)]) if at >= 0 else None
+        while (len(body) < length) if length is not None else not body.endswith(b"0\r\n\r\n"):
+            piece = await self._loop.sock_recv(self._line, _HEAD_BYTES)
             if not piece:
                 raise BenchError("the server closed the connection within an answer; see its log")
             body += piece
-        return int(head[9:12]), head, body
+        return int(head[9:12]), head, body if length is not None else _joined(body)
 
     def close(self) -> None:
         self._line.close()
@@ -198,6 +203,15 @@ class SocketLine:
 
     def close(self) -> None:
         self._line.close()
+
+
+def _joined(chunks: bytes) -> bytes:
+    """The body of an answer sent in chunks, all of them here."""
+    body = b""
+    while (size := int(chunks[: (end := chunks.index(b"\r\n"))].split(b";")[0], 16)) > 0:
+        body += chunks[end + 2 : end + 2 + size]
+        chunks = chunks[end + 4 + size :]
+    return body
 
 
 def read_answer(status: int | None, body: bytes, *, retry_after: bool = False) -> Answer:
