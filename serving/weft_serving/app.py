@@ -25,9 +25,11 @@ from weft_serving import (
     problems,
     stream,
 )
+from weft_serving.arriving import Crew
 from weft_serving.bundle_figures import BundleFigures
 from weft_serving.changes import Changes
-from weft_serving.guard import BodyGuard
+from weft_serving.front import Fronted, ShortWay
+from weft_serving.guard import App, BodyGuard
 from weft_serving.kept import check_place
 from weft_serving.kept_lifetime import forget_regularly
 from weft_serving.line import joined
@@ -91,6 +93,9 @@ def create_app(
         ),
         store=store,
         pool=pool,
+        crew=Crew(
+            threads=settings.workers, most=settings.arriving, elsewhere=pool.elsewhere, spent=figures.spent
+        ),
         cubes=Pool(workers=1, waiting=min(4, settings.waiting)),
         recent=Recent(seconds=settings.recent_seconds, most_bytes=settings.recent_bytes),
         metrics=figures,
@@ -112,12 +117,13 @@ def create_app(
             await asyncio.to_thread(lines.close)
         await asyncio.to_thread(service.changes.close)
         service.pool.close()
+        service.crew.close()
         service.cubes.close()
         store.close()
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
 
-    app = FastAPI(
+    app = Fronted(
         title="Weft", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=running
     )
     app.state.service = service
@@ -135,16 +141,19 @@ def create_app(
         joined.join(app, lines)
     else:
         joined.join_when_asked(app, store)
-    # The last one added is the outermost.
-    app.add_middleware(
-        BodyGuard,
+    app.stand_before(lambda rest: Observe(_guarded(rest, service), metrics=figures, tracing=tracing))
+    return app
+
+
+def _guarded(rest: App, service: Service) -> App:
+    settings = service.settings
+    return BodyGuard(
+        ShortWay(rest, service, {"/v1/estimates": estimates.create_estimate}),
         pool=service.pool,
         body_seconds=settings.body_seconds,
         idle_seconds=settings.idle_seconds,
         in_flight_bytes=settings.in_flight_bytes,
     )
-    app.add_middleware(Observe, metrics=service.metrics, tracing=tracing)
-    return app
 
 
 def _watch(service: Service) -> None:

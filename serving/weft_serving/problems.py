@@ -293,6 +293,12 @@ async def refuse_http(request: Request, error: Exception) -> Response:
     return reply(made, error.headers)
 
 
+async def refuse_fault(request: Request, error: Exception) -> Response:
+    """Whoever raised it: `Observe` logs it."""
+    told = "this request hit a fault of ours; please report the request's id"
+    return reply(make_problem("internal", told, **where(request)))
+
+
 def invalid(error: ValidationError, *, need: str) -> InvalidRequestError:
     """What is wrong with a body or a form, and what is needed instead."""
     return InvalidRequestError(f"{_told(error.errors(include_input=False))}; {need}")
@@ -312,6 +318,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(WeftError, refuse)
     app.add_exception_handler(RequestValidationError, refuse_fields)
     app.add_exception_handler(HTTPException, refuse_http)
+    app.add_exception_handler(Exception, refuse_fault)
     app.include_router(router)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from weft_serving.arriving import Crew
 from weft_serving.changes import Changes
 from weft_serving.metrics import Metrics
 from weft_serving.models import BundleName as BundleName
@@ -23,6 +24,7 @@ class Service:
     changes: Changes
     store: Store
     pool: Pool
+    crew: Crew  # decodes photos while they arrive
     cubes: Pool  # one at a time: unpacked, a cube may take gigabytes
     recent: Recent
     metrics: Metrics
@@ -33,7 +35,11 @@ def service_of(connection: HTTPConnection) -> Service:
     return connection.app.state.service
 
 
-TheService = Annotated[Service, Depends(service_of)]
+async def _served(connection: HTTPConnection) -> Service:
+    return service_of(connection)  # FastAPI would call one that is not async in a thread of its own
+
+
+TheService = Annotated[Service, Depends(_served)]
 
 
 def is_id(text: str) -> bool:
