@@ -26,6 +26,18 @@ def test_the_migrations_make_exactly_the_tables(database_url: str) -> None:
     assert found == []
 
 
+def test_a_database_of_this_version_is_recognised_without_loading_the_migrations(database_url: str) -> None:
+    open_store(database_url).close()
+    code = (
+        "import sys; from weft_serving.store import open_store\n"
+        f"open_store({database_url!r}).close(); print('alembic' in sys.modules)"
+    )
+
+    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert again.stdout.strip() == "False"
+
+
 def test_an_estimate_lives_through_a_restart_on_either_database(
     start: Callable[..., TestClient], database_url: str, jpeg: Any, photos: Any, scan: Any
 ) -> None:
