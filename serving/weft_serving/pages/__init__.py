@@ -1,5 +1,11 @@
-"""What people see: one page with two tabs, drawn by plain modules on the public API. No bundler."""
+"""What people see: plain modules on the public API, and tables that are rendered here. No bundler."""
 
-from weft_serving.pages.router import install
+from fastapi import FastAPI
 
-__all__ = ["install"]
+from weft_serving.pages import bundles, router
+
+
+def install(app: FastAPI) -> None:
+    """Add the start page, the page of bundles and the static files."""
+    router.install(app)
+    bundles.install(app)
