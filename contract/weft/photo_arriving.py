@@ -28,8 +28,8 @@ _LEAST_BYTES: Final = 8_192  # handed on at once: a byte at a time would cost a 
 _SAMPLINGS: Final = frozenset({(luma, 0x11, 0x11) for luma in (0x11, 0x21, 0x22, 0x12, 0x41)})
 _KEPT: Final = frozenset({0xC0, 0xC1, 0xC4, 0xDB, 0xDD, 0xE0, 0xEE, SOS})  # what decoding needs of a header
 _PASSED: Final = frozenset({0x01, SOI, 0xFE, *range(0xE1, 0xEE), 0xEF})  # metadata; Pillow shall not see it
-# What a decoder, which looks up to eight bytes ahead, may read behind the last byte of a scan: bits that begin
-# the longest codes of any table, so that a block that lacks its end does not find one here.
+# A decoder looks up to eight bytes ahead. What it finds there behind a scan's last byte starts the longest codes
+# of any table, so that a block that lacks its end does not come to one.
 _PADDING: Final = b"\xfe" * 8
 
 

@@ -95,7 +95,7 @@ _ESTIMATES: Final = cast(Table, EstimateRow.__table__)
 
 
 def save_estimate(
-    service: Service, row: EstimateRow, photos: Sequence[bytes], *, first: int
+    service: Service, row: EstimateRow, photos: Sequence[PhotoFile], *, first: int
 ) -> EstimateAnswer:
     """Store the row, and its new photos where the operator keeps them, both or neither; what stands then.
 

@@ -1,6 +1,6 @@
 """Photos in, kilograms out: /v1/estimates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -9,7 +9,7 @@ from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weft.errors import WrongPhotosError
-from weft.limits import PHOTO_BYTES, PHOTOS_PER_ESTIMATE
+from weft.limits import PHOTOS_PER_ESTIMATE
 from weft.marks import MarkHint
 from weft.photos import PhotoFile
 from weft.weigher import Estimate, Prepared
@@ -28,6 +28,7 @@ from weft_serving.estimate_rows import (
     save_estimate,
     store_new,
 )
+from weft_serving.intake import take_photos
 from weft_serving.kept import read_kept
 from weft_serving.models import WeightModel
 from weft_serving.problems import (
@@ -40,7 +41,7 @@ from weft_serving.problems import (
 )
 from weft_serving.service import Service, TheService
 from weft_serving.tables import EstimateRow, WeighingRow, now
-from weft_serving.uploads import Form, media_type, read_body, read_form
+from weft_serving.uploads import media_type, read_body
 
 router = APIRouter(prefix="/v1/estimates", tags=["estimates"])
 _FIELDS: Final = frozenset({"mark", "mark_mm", "season", "wrap", "parcel"})
@@ -77,16 +78,19 @@ async def create_estimate(request: Request, service: TheService) -> Response:
     """Weigh a parcel by one to nine photos of it."""
     service.pool.check_room()
     try:
-        form = await read_form(
-            request, files={"photos": PHOTOS_PER_ESTIMATE}, fields=_FIELDS, file_bytes=PHOTO_BYTES
+        told, photos = await take_photos(
+            request, service, files={"photos": PHOTOS_PER_ESTIMATE}, fields=_FIELDS
         )
     except TooManyFilesError as error:
         raise WrongPhotosError(str(error)) from error
-    fields = _read_fields(form)
-    photos = [upload.data for upload in form.files.get("photos", [])]
+    fields = _read_fields(told)
     if not photos:
         raise InvalidRequestError("no photo was sent; send one to nine files in the field `photos`")
-    made = await service.pool.run(lambda: _create(service, photos, fields))
+    model = service.models.weight  # once: another bundle may come into service at any time
+    if service.batcher.gathers(model.bundle):
+        made = await _create_together(service, model, photos, fields)
+    else:
+        made = await service.pool.run(lambda: _create(service, model, photos, fields))
     await store_new(service, made.new)
     service.recent.put(made.new.answer.id, made.prepared, takes=made.model.takes)
     service.changes.trial("weight").offer(
@@ -106,10 +110,9 @@ async def add_photo(estimate_id: str, request: Request, service: TheService) -> 
     Photos are not kept: earlier ones are remembered for a few minutes only, then the answer is 410.
     """
     service.pool.check_room()
-    form = await read_form(
-        request, files={"photos": 1, "photo": 1, "file": 1}, fields=frozenset(), file_bytes=PHOTO_BYTES
+    _, photos = await take_photos(
+        request, service, files={"photos": 1, "photo": 1, "file": 1}, fields=frozenset()
     )
-    photos = [upload.data for uploads in form.files.values() for upload in uploads]
     if len(photos) != 1:
         raise InvalidRequestError(
             f"{len(photos)} photos were sent; send exactly one file in the field `photos`"
@@ -163,26 +166,58 @@ class _Weighed(NamedTuple):
     estimate: Estimate
 
 
-def _create(service: Service, photos: Sequence[PhotoFile], fields: ParcelFields) -> _Weighed:
-    model = service.models.weight  # once: another bundle may come into service at any time
+async def _create_together(
+    service: Service, model: WeightModel, photos: Sequence[PhotoFile], fields: ParcelFields
+) -> _Weighed:
+    """As `_create`, with the photos of whoever asks at the same moment in one call of the graph."""
+    prepared = await service.pool.run(lambda: prepare_photos(service, model, photos, fields.hint()))
+    estimate = await weigh_together(service, model, prepared, fields)
+    return await service.pool.run_in_turn(
+        lambda: _made(service, model, photos, fields, prepared=prepared, estimate=estimate)
+    )
+
+
+async def weigh_together(
+    service: Service, model: WeightModel, prepared: Sequence[Prepared], known: Circumstances
+) -> Estimate:
+    """Ask the batcher; it counts as the client's work, and as the stage `weigh`."""
+    with service.metrics.stage("weigh"), service.pool.elsewhere():
+        return await service.batcher.weigh(model.weigher, prepared, season=known.season, wrap=known.wrap)
+
+
+def _create(
+    service: Service, model: WeightModel, photos: Sequence[PhotoFile], fields: ParcelFields
+) -> _Weighed:
     prepared = prepare_photos(service, model, photos, fields.hint())
     check_caller()
     with service.metrics.stage("weigh"):
         estimate = model.weigher.weigh(prepared, season=fields.season, wrap=fields.wrap)
+    return _made(service, model, photos, fields, prepared=prepared, estimate=estimate)
+
+
+def _made(
+    service: Service,
+    model: WeightModel,
+    photos: Sequence[PhotoFile],
+    fields: ParcelFields,
+    *,
+    prepared: tuple[Prepared, ...],
+    estimate: Estimate,
+) -> _Weighed:
     service.metrics.count_estimate(estimate, model.bundle.card)
     new = new_estimate(answer_weight(estimate), model.name, fields)
     keep_new(service, new, photos)
     return _Weighed(new, model, prepared, estimate)
 
 
-def _add(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
+def _add(service: Service, estimate_id: str, photo: PhotoFile) -> EstimateAnswer:
     for _ in range(4):  # replicas know nothing of each other's turns
         with suppress(OvertakenError):
             return _add_once(service, estimate_id, photo)
     return _add_once(service, estimate_id, photo)
 
 
-def _add_once(service: Service, estimate_id: str, photo: bytes) -> EstimateAnswer:
+def _add_once(service: Service, estimate_id: str, photo: PhotoFile) -> EstimateAnswer:
     with service.recent.turn(estimate_id):
         with service.store.reading() as session:
             row = find_estimate(session, estimate_id)
@@ -242,8 +277,8 @@ def _weigh(service: Service, estimate_id: str, weighing: Weighing) -> EstimateAn
     return answer
 
 
-def _read_fields(form: Form) -> ParcelFields:
+def _read_fields(told: Mapping[str, str]) -> ParcelFields:
     try:
-        return ParcelFields.model_validate(form.fields)
+        return ParcelFields.model_validate(told)
     except ValidationError as error:
         raise invalid(error, need="correct the field or leave it out") from error

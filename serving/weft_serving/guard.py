@@ -139,7 +139,7 @@ class _Body:
         kind = self._headers.get(b"content-type", b"").lower()
         tensors = _is_open(scope) and b"inference-header-content-length" in self._headers
         bundle = scope["method"] in {"POST", "PUT"} and str(scope["path"]).startswith("/v1/bundles/")
-        large = tensors or bundle or kind.startswith(b"multipart/form-data")
+        large = tensors or bundle or kind.startswith((b"multipart/form-data", b"image/"))
         self._limit = REQUEST_BYTES if large else JSON_BYTES
         self.received = 0
         self.held = 0  # of these, still in memory

@@ -43,7 +43,7 @@ _LAGS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5)
 # Receiving the body, waiting for a thread, decoding, looking for the mark, judging light and sharpness,
 # waiting for a batch, the graph, the database; the others hold several of these or stand beside them.
 STAGES: Final = (
-    "receive", "queue", "decode", "mark", "judge", "batch", "run", "store",
+    "receive", "queue", "arrive", "decode", "mark", "judge", "batch", "run", "store",
     "prepare", "weigh", "read_scan", "identify", "explain",
 )  # fmt: skip
 Tell = Callable[[str, float], None]  # a stage and the seconds it took, up to now

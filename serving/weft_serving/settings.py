@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from weft.card import Task
+from weft.engines import EngineChoice
 from weft.errors import StoreError
 
 _VARIABLES = {
@@ -19,6 +21,9 @@ _VARIABLES = {
     "keep_photos": "WEFT_KEEP_PHOTOS",
     "keep_photos_hours": "WEFT_KEEP_PHOTOS_HOURS",
     "workers": "WEFT_WORKERS",
+    "engine": "WEFT_ENGINE",
+    "batch_ms": "WEFT_BATCH_MS",
+    "arriving": "WEFT_ARRIVING",
     "max_wait_ms": "WEFT_MAX_WAIT_MS",
     "waiting": "WEFT_WAITING",
     "trusted_proxies": "WEFT_TRUSTED_PROXIES",
@@ -69,6 +74,9 @@ class Settings(BaseModel):
     keep_photos: Annotated[str, BeforeValidator(os.fspath)] | None = None
     keep_photos_hours: float | None = Field(default=None, gt=0)  # and then they are removed; None: never
     workers: int = Field(default=2, ge=1, le=256)  # threads that decode and infer
+    arriving: int = Field(default=32, ge=0, le=10_000)  # photos decoded at once while they arrive
+    engine: EngineChoice = "onnxruntime"  # of the weight bundle; others are too small to gain by another
+    batch_ms: float = Field(default=2, ge=0, le=1000)  # a photo may wait so long to be weighed with others
     max_wait_ms: float = Field(default=1000, ge=0, le=600_000)  # what would wait longer gets a 503
     waiting: int = Field(default=512, ge=0, le=100_000)  # jobs that may wait, however short each is
     # Addresses or networks, comma-separated, whose X-Forwarded-For is believed; None: nobody's
@@ -98,6 +106,10 @@ class Settings(BaseModel):
     outbox_bytes: int = Field(default=268_435_456, ge=1_000_000)  # of each; then the newest are left out
     opcua_url: SecretStr | None = None  # opc.tcp://0.0.0.0:4840; None: no OPC UA server
     otlp_endpoint: str | None = None  # http://collector:4318, needs weft[otel]; None: no traces
+
+    def engine_of(self, task: Task) -> EngineChoice:
+        """What computes a task's graph: spectra take 0.2 ms, and more on any engine but ONNX Runtime."""
+        return self.engine if task == "weight" else "onnxruntime"
 
 
 def read_settings(environ: Mapping[str, str], **chosen: object) -> Settings:

@@ -1,10 +1,11 @@
-"""Multipart bodies, read into memory within bounds.
+"""Files in bodies, read into memory within bounds, and handed on while they come where somebody wants that.
 
 Not Starlette's form: it spools larger files to a temporary file, and a photo's GPS position must never reach
 the disk. File names are told to the scan readers as a hint and are never used as paths.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +14,8 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from weft.errors import PhotoError
+from weft_serving.arriving import Arrival
 from weft_serving.problems import (
     BadBodyError,
     BodyTooLargeError,
@@ -24,6 +27,9 @@ from weft_serving.problems import (
 _FIELD_BYTES: Final = 4_096
 _HEADER_BYTES: Final = 4_096
 _PARTS: Final = 32
+_MORE_THAN: Final = "more than {:,} bytes, the most that is taken; send a smaller one"
+
+Begin = Callable[[], Arrival]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,8 @@ class Upload:
     """One file of a form. `name` is what the client calls it, cut to its last part, made harmless."""
 
     name: str
-    data: bytes
+    data: bytes  # empty where it is an `arrival`
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,13 @@ def media_type(request: Request) -> str:
 
 
 async def read_form(
-    request: Request, *, files: dict[str, int], fields: frozenset[str], file_bytes: int
+    request: Request,
+    *,
+    files: dict[str, int],
+    fields: frozenset[str],
+    file_bytes: int,
+    begin: Begin | None = None,
+    refuse_at_once: bool = False,
 ) -> Form:
     """Read a multipart body.
 
@@ -53,6 +66,9 @@ async def read_form(
         files: Most uploads under each name of a file field.
         fields: Names of the text fields.
         file_bytes: Most bytes of one file.
+        begin: Begins an arrival for each file, which is then handed on while it comes and is the caller's to
+            finish; after an error here, all are abandoned.
+        refuse_at_once: A file that is refused while it arrives ends the request with its PhotoError.
 
     Raises:
         ContentTypeError: The body is no multipart form.
@@ -67,7 +83,16 @@ async def read_form(
             f"got {media_type(request)[:80] or 'no content type'}, need multipart/form-data; "
             "send the files as form fields, as `curl -F` does"
         )
-    collector = _Collector(files=files, fields=fields, file_bytes=file_bytes)
+    collector = _Collector(files=files, fields=fields, file_bytes=file_bytes, begin=begin)
+    try:
+        await _parse(request, collector, boundary, refuse_at_once=refuse_at_once)
+    except BaseException:  # cancelled as well: nothing of it may stay behind
+        collector.abandon()
+        raise
+    return collector.form
+
+
+async def _parse(request: Request, collector: "_Collector", boundary: bytes, *, refuse_at_once: bool) -> None:
     try:
         parser = MultipartParser(
             boundary,
@@ -84,6 +109,8 @@ async def read_form(
         )
         async for chunk in request.stream():
             parser.write(chunk)
+            if refuse_at_once and collector.refused is not None:
+                raise collector.refused
         parser.finalize()
     except ClientDisconnect as error:
         raise BadBodyError("the connection ended before the body did; send it again") from error
@@ -91,7 +118,30 @@ async def read_form(
         raise BadBodyError("the multipart body cannot be read; send it as `curl -F` does") from error
     if not collector.ended:
         raise BadBodyError("the multipart body ends before its last boundary; send it again")
-    return collector.form
+
+
+async def read_photo(request: Request, *, file_bytes: int, arrival: Arrival) -> None:
+    """Read a body that is one photo into `arrival`, which is abandoned after an error.
+
+    Raises:
+        BadBodyError: The connection ended before it.
+        PhotoError: It is refused for what has come of it, which may be long before its end.
+    """
+    received = 0
+    try:
+        async for chunk in request.stream():
+            received += len(chunk)
+            if received > file_bytes:
+                raise BodyTooLargeError(f"the photo has {_MORE_THAN.format(file_bytes)}")
+            arrival.feed(chunk)
+            if arrival.refused is not None:
+                raise arrival.refused
+    except ClientDisconnect as error:
+        arrival.abandon()
+        raise BadBodyError("the connection ended before the body did; send it again") from error
+    except BaseException:
+        arrival.abandon()
+        raise
 
 
 async def read_body(request: Request) -> bytes:
@@ -105,7 +155,9 @@ async def read_body(request: Request) -> bytes:
 class _Collector:
     """Gathers the parser's callbacks into a form, and refuses what is beyond its limits at once."""
 
-    def __init__(self, *, files: dict[str, int], fields: frozenset[str], file_bytes: int) -> None:
+    def __init__(
+        self, *, files: dict[str, int], fields: frozenset[str], file_bytes: int, begin: Begin | None
+    ) -> None:
         self.form = Form()
         self.ended = False
         self._file_names = files
@@ -117,8 +169,11 @@ class _Collector:
         self._header_bytes = 0
         self._name = ""
         self._file: str | None = None
-        self._data = bytearray()
+        self._pieces: list[bytes] = []
+        self._size = 0
         self._limit = 0
+        self._begin = begin
+        self._arrival: Arrival | None = None
 
     def part_begin(self) -> None:
         self._parts += 1
@@ -126,7 +181,7 @@ class _Collector:
             raise BodyTooLargeError(f"the form has more than {_PARTS} parts; send fewer")
         self._headers = {}
         self._header_bytes = 0
-        self._data = bytearray()
+        self._pieces, self._size = [], 0
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
         self._count_header(end - start)
@@ -155,23 +210,41 @@ class _Collector:
             self._file = _harmless(filename.decode("utf-8", "replace"))
             self._limit = self._file_bytes
             self._check_file()
+            self._arrival = self._begin() if self._begin is not None else None
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
-        if len(self._data) + end - start > self._limit:
-            raise BodyTooLargeError(
-                f"`{self._name[:40]}` has more than {self._limit:,} bytes, the most that is taken; "
-                "send a smaller one"
-            )
-        self._data.extend(memoryview(data)[start:end])
+        self._size += end - start
+        if self._size > self._limit:
+            raise BodyTooLargeError(f"`{self._name[:40]}` has {_MORE_THAN.format(self._limit)}")
+        piece = data if end - start == len(data) else data[start:end]
+        if self._arrival is None:
+            self._pieces.append(piece)
+        else:
+            self._arrival.feed(piece)
 
     def part_end(self) -> None:
+        arrival, self._arrival = self._arrival, None
         if self._file is None:
-            text = self._data.decode("utf-8", "replace").strip()
+            text = b"".join(self._pieces).decode("utf-8", "replace").strip()
             if text:  # a form sends what was left empty as well
                 self.form.fields[self._name] = text
-        elif self._file or self._data:  # a form sends a nameless empty file where none was chosen
-            self.form.files.setdefault(self._name, []).append(Upload(self._file, bytes(self._data)))
-        self._data = bytearray()
+        elif self._file or self._size:  # a form sends a nameless empty file where none was chosen
+            upload = Upload(self._file, b"".join(self._pieces), arrival)
+            self.form.files.setdefault(self._name, []).append(upload)
+        elif arrival is not None:
+            arrival.abandon()
+        self._pieces, self._size = [], 0
+
+    @property
+    def refused(self) -> PhotoError | None:
+        return self._arrival.refused if self._arrival is not None else None
+
+    def abandon(self) -> None:
+        """Free what arrivals hold."""
+        uploads = [upload for uploads in self.form.files.values() for upload in uploads]
+        for arrival in [self._arrival, *(upload.arrival for upload in uploads)]:
+            if arrival is not None:
+                arrival.abandon()
 
     def end(self) -> None:
         self.ended = True

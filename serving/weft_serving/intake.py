@@ -1,0 +1,81 @@
+"""Photos of one request, decoded while its body arrives."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from fastapi import Request
+
+from weft.limits import PHOTO_BYTES
+from weft.photos import Arrived, PhotoFile
+from weft_serving.arriving import Arrival
+from weft_serving.problems import InvalidRequestError
+from weft_serving.service import Service
+from weft_serving.uploads import media_type, read_form, read_photo
+
+IMAGE: Final = "image/"  # a body of this type is one photo, its fields are in the query
+
+
+class Intake(NamedTuple):
+    """What was sent."""
+
+    fields: Mapping[str, str]
+    photos: list[PhotoFile]
+
+
+async def take_photos(
+    request: Request, service: Service, *, files: dict[str, int], fields: frozenset[str]
+) -> Intake:
+    """Read a form, or a body that is one photo; errors as of `read_form` and `read_photo`.
+
+    Args:
+        files: Most photos under each name of a file field. Where only one is taken at all, it is refused as
+            soon as it is known that it cannot be decoded; one of several is answered for at the end.
+        fields: Names of the text fields, in the query where the body is one photo.
+    """
+    section = service.models.weight.bundle.card.weight
+    if section is None:
+        raise ValueError("the model in service is none for weight")
+
+    def begin() -> Arrival:
+        return service.crew.begin(longest_px=section.decode_px)
+
+    if media_type(request).startswith(IMAGE):
+        told = _query(request, fields)
+        arrival = begin()
+        await read_photo(request, file_bytes=PHOTO_BYTES, arrival=arrival)
+        return Intake(told, [await _finished(arrival)])
+    alone = all(most == 1 for most in files.values())
+    form = await read_form(
+        request, files=files, fields=fields, file_bytes=PHOTO_BYTES, begin=begin, refuse_at_once=alone
+    )
+    arrivals = [
+        upload.arrival for uploads in form.files.values() for upload in uploads if upload.arrival is not None
+    ]
+    try:
+        return Intake(form.fields, [await _finished(arrival) for arrival in arrivals])
+    finally:
+        for arrival in arrivals:
+            arrival.abandon()
+
+
+async def _finished(arrival: Arrival) -> PhotoFile:
+    try:
+        arrived = await arrival.finish()
+    finally:
+        arrival.abandon()
+    return arrived if _is_known(arrived) else arrived.data
+
+
+def _is_known(arrived: Arrived) -> bool:
+    return arrived.photo is not None or arrived.error is not None
+
+
+def _query(request: Request, fields: frozenset[str]) -> dict[str, str]:
+    told = dict(request.query_params.multi_items())
+    if len(told) < len(request.query_params.multi_items()):
+        raise InvalidRequestError("a field is given twice in the query; send it once")
+    if unknown := sorted(told.keys() - fields):
+        raise InvalidRequestError(
+            f"there is no field {unknown[0][:40]!r} here; known: {', '.join(sorted(fields))}"
+        )
+    return {name: text for name, text in told.items() if text}
