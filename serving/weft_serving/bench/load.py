@@ -113,7 +113,11 @@ class Crew:
     async def hire(cls, address: Address, work: Work, clients: int) -> "Crew":
         """Connect, and ask once each: nobody's first request is measured."""
         made = cls(address, work, [await open_line(address, work, seat) for seat in range(clients)])
-        await asyncio.gather(*(made._ask(line, n) for n, line in enumerate(made._lines)))
+        try:
+            await asyncio.gather(*(made._ask(line, n) for n, line in enumerate(made._lines)))
+        except BaseException:
+            made.dismiss()
+            raise
         return made
 
     async def ask_once(self) -> bool:
