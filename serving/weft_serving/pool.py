@@ -200,14 +200,19 @@ class Pool:
             started = time.perf_counter()
             if self._waited is not None:
                 ticket.context.run(self._waited, started - ticket.queued)
-            ticket.run()
+            answer, error = ticket.run()
             seconds = time.perf_counter() - started
             who = ticket.who
-            del ticket  # what it holds, a photo perhaps, must not stay until the next one comes
             with self._turn:
                 self._running -= 1
                 self.mean_work_s += _SHARE_OF_NEW * (who.work_s + seconds - self.mean_work_s)
                 who.work_s = 0.0
+            ticket.tell(answer, error)
+            del (
+                ticket,
+                answer,
+                error,
+            )  # what they hold, a photo perhaps, must not stay until the next one comes
 
     def _take(self) -> "_Ticket | None":
         with self._turn:
@@ -242,16 +247,14 @@ class _Ticket:
         self._job: Callable[[], object] | None = job
         self.context = copy_context()
 
-    def run(self) -> None:
-        """Do it, and tell the loop; called in a thread."""
+    def run(self) -> tuple[object, BaseException | None]:
+        """Do it; called in a thread."""
         job, self._job = self._job, None
         assert job is not None
         try:
-            answer = self.context.run(job)
+            return self.context.run(job), None
         except BaseException as error:
-            self.tell(None, error)
-        else:
-            self.tell(answer, None)
+            return None, error
 
     def tell(self, answer: object, error: BaseException | None) -> None:
         """Settle it from a thread: with an answer, an error, or as one that nobody waits for."""
