@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from weft_serving import (
     stream,
 )
 from weft_serving.arriving import Crew
+from weft_serving.batcher import Batcher
 from weft_serving.bundle_figures import BundleFigures
 from weft_serving.changes import Changes
 from weft_serving.front import Fronted, ShortWay
@@ -80,6 +82,10 @@ def create_app(
         longest_wait_s=settings.max_wait_ms / 1000,
         waited=lambda seconds: figures.spent("queue", seconds),
     )
+    batcher = Batcher(
+        workers=settings.workers, budget_s=settings.batch_ms / 1000, called=partial(_tell_call, figures)
+    )
+    batcher.learn(weight)
     service = Service(
         settings=settings,
         models=models,
@@ -90,12 +96,14 @@ def create_app(
             BundleFigures(figures),
             stage=figures.stage,
             idle=lambda: pool.jobs < pool.workers,
+            learn=batcher.learn,
         ),
         store=store,
         pool=pool,
         crew=Crew(
             threads=settings.workers, most=settings.arriving, elsewhere=pool.elsewhere, spent=figures.spent
         ),
+        batcher=batcher,
         cubes=Pool(workers=1, waiting=min(4, settings.waiting)),
         recent=Recent(seconds=settings.recent_seconds, most_bytes=settings.recent_bytes),
         metrics=figures,
@@ -118,6 +126,7 @@ def create_app(
         await asyncio.to_thread(service.changes.close)
         service.pool.close()
         service.crew.close()
+        await asyncio.to_thread(batcher.close)
         service.cubes.close()
         store.close()
         if tracing is not None:
@@ -154,6 +163,12 @@ def _guarded(rest: App, service: Service) -> App:
         idle_seconds=settings.idle_seconds,
         in_flight_bytes=settings.in_flight_bytes,
     )
+
+
+def _tell_call(figures: Metrics, together: int, waited_s: list[float]) -> None:
+    figures.batches.observe(together)
+    for seconds in waited_s:
+        figures.spent("batch", seconds)
 
 
 def _watch(service: Service) -> None:

@@ -8,6 +8,7 @@ thing fill a call by themselves: they go alone. A model never shares a call with
 
 import asyncio
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from weft.bundle import Bundle
 from weft.engines import NATIVE
 from weft.weigher import Estimate, PhotoFinding, Prepared, Subject, Weigher, check_count, stack
 
@@ -53,9 +55,19 @@ class Batcher:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="weft-batch")
         self._budget_s = budget_s
         self._called = called
+        self._gaining: weakref.WeakSet[Bundle] = weakref.WeakSet()
         self._line: deque[_Asked] = deque()
         self._running = 0
         self._changed = Condition()
+
+    def learn(self, bundle: Bundle) -> None:
+        """Measure whether this bundle gains by company; where that is not known, photos go one by one."""
+        if bundle.card.weight is not None and photos_at_once(Weigher(bundle)) > 1:
+            self._gaining.add(bundle)
+
+    def gathers(self, bundle: Bundle) -> bool:
+        """Whether to ask here, instead of in the job that prepares the photos."""
+        return bundle in self._gaining
 
     async def weigh(
         self,

@@ -6,6 +6,7 @@ All of it in one thread of its own, one change at a time, apart from the request
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -28,9 +29,13 @@ LOOK_SECONDS: Final = 1.0  # between two looks at the files; a change is taken u
 _WAITING: Final = 4  # changes in line; each may hold a bundle of 60 MB
 
 
-def open_served(data: bytes, source: str, task: Task) -> Bundle:
-    """A bundle as this service runs it."""
-    return open_bundle(data, source=source, task=task, threads=1)
+def open_served(
+    data: bytes, source: str, task: Task, *, settings: Settings, learn: Callable[[Bundle], None]
+) -> Bundle:
+    """A bundle as this service runs it, and what company gains it."""
+    bundle = open_bundle(data, source=source, task=task, threads=1, engine=settings.engine_of(task))
+    learn(bundle)
+    return bundle
 
 
 class Changes:
@@ -45,11 +50,13 @@ class Changes:
         *,
         stage: Stage,
         idle: Callable[[], bool],
+        learn: Callable[[Bundle], None],
     ) -> None:
+        opened = partial(open_served, settings=settings, learn=learn)
         self._slots: dict[ServedTask, Slot] = {}
         for task in ("weight", "composition"):
             trial = Trial(task, TrialTools(store, figures, idle), share=settings.shadow_share)
-            tools = SlotTools(models, figures, stage, open_served)
+            tools = SlotTools(models, figures, stage, opened)
             self._slots[task] = Slot(task, tools, file_of(settings, task), trial)
         self._one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="weft-bundles")
         self._waiting = threading.BoundedSemaphore(_WAITING)

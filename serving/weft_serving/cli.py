@@ -29,6 +29,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--lines", type=click.Path(path_type=Path), help="Run sorting lines: a line's YAML file, or a folder."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16", "auto"]),
+    help="What computes the weight bundle's graph.  [default: onnxruntime]",
+)
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads that decode and infer.  [default: 2]")
 def serve(
     weight: Path | None,
@@ -39,6 +44,7 @@ def serve(
     keep_photos: str | None,
     lines: Path | None,
     workers: int | None,
+    engine: str | None,
 ) -> None:
     """Answer over HTTP until stopped. Every option has a variable WEFT_...; see docs/service.md."""
     # Read when numpy is imported: its products here are small, threads for them take a line's time.
@@ -59,6 +65,7 @@ def serve(
             keep_photos=keep_photos,
             lines=lines,
             workers=workers,
+            engine=engine,
         )
         run_service(settings, say=click.echo)
     except WeftError as error:

@@ -59,7 +59,7 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
 
 
 def _load(settings: Settings, task: Task) -> Bundle:
-    return load_bundle(find_bundle(settings, task), task=task, threads=1)
+    return load_bundle(find_bundle(settings, task), task=task, threads=1, engine=settings.engine_of(task))
 
 
 def _open_lines(settings: Settings, store: "Store", belt: Bundle) -> "Lines":

@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from weft_serving.arriving import Crew
+from weft_serving.batcher import Batcher
 from weft_serving.changes import Changes
 from weft_serving.metrics import Metrics
 from weft_serving.models import BundleName as BundleName
@@ -25,6 +26,7 @@ class Service:
     store: Store
     pool: Pool
     crew: Crew  # decodes photos while they arrive
+    batcher: Batcher
     cubes: Pool  # one at a time: unpacked, a cube may take gigabytes
     recent: Recent
     metrics: Metrics

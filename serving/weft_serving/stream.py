@@ -6,7 +6,7 @@ connection is done one message at a time: TCP slows down a sender who is faster 
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
@@ -17,11 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from weft.errors import BrokenScanError, TooLargeError, WeftError
 from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
 from weft.spectra import Quantity, Scan, make_scan
+from weft.weigher import Estimate, Prepared
 from weft_serving.answers import answer_weight
 from weft_serving.circumstances import Circumstances
 from weft_serving.comparing import identifying, weighing
 from weft_serving.compositions import answer_composition
-from weft_serving.estimates import prepare_photos
+from weft_serving.estimates import prepare_photos, weigh_together
 from weft_serving.greeting import read_greeting
 from weft_serving.models import FibreModel, WeightModel
 from weft_serving.observe import log_fault
@@ -39,7 +40,7 @@ _GREETING_SECONDS: Final = 30.0
 _GREETING_CHARACTERS: Final = 1_000_000
 _CLOSE_POLICY: Final = 1008
 _CLOSE_BUSY: Final = 1013
-Answerer = Callable[[bytes], dict[str, Any]]
+Answerer = Callable[[bytes], Awaitable[dict[str, Any]]]
 
 
 class WeightGreeting(Circumstances):
@@ -120,18 +121,38 @@ def _answerer(service: Service, greeting: WeightGreeting | CompositionGreeting) 
     points = len(greeting.wavelength_nm)
     middle = {"reflectance_percent": 50.0, "transmittance_percent": 50.0}.get(greeting.quantity, 0.5)
     service.models.fibre.identifier.check_grid(_scan(greeting, np.full(points, middle, np.float32)))
-    return lambda data: _identify(service, greeting, data)
+    return lambda data: service.pool.run_in_turn(lambda: _identify(service, greeting, data))
 
 
-def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str, Any]:
+async def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str, Any]:
     if len(data) > PHOTO_BYTES:
         raise TooLargeError(
             f"photo has {len(data):,} bytes, at most {PHOTO_BYTES:,} are taken; send a smaller one"
         )
     model = service.models.weight  # once a message: another bundle may come into service at any time
+    if not service.batcher.gathers(model.bundle):
+        return await service.pool.run_in_turn(lambda: _weigh_alone(service, model, greeting, data))
+    prepared = await service.pool.run_in_turn(lambda: prepare_photos(service, model, [data], greeting.hint()))
+    estimate = await weigh_together(service, model, prepared, greeting)
+    return _weighed(service, model, greeting, prepared, estimate)
+
+
+def _weigh_alone(
+    service: Service, model: WeightModel, greeting: WeightGreeting, data: bytes
+) -> dict[str, Any]:
     prepared = prepare_photos(service, model, [data], greeting.hint())
     with service.metrics.stage("weigh"):
         estimate = model.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
+    return _weighed(service, model, greeting, prepared, estimate)
+
+
+def _weighed(
+    service: Service,
+    model: WeightModel,
+    greeting: WeightGreeting,
+    prepared: Sequence[Prepared],
+    estimate: Estimate,
+) -> dict[str, Any]:
     service.metrics.count_estimate(estimate, model.bundle.card)
     service.changes.trial("weight").offer(model, weighing(prepared, greeting), estimate, None)
     return answer_weight(estimate).model_dump(mode="json") | _made_by(model)
@@ -170,7 +191,7 @@ async def _answer(socket: WebSocket, service: Service, answerer: Answerer, messa
             raise InvalidRequestError(
                 "the message was text; after the first one send binary: a JPEG or float32 values"
             )
-        return await service.pool.run_in_turn(lambda: answerer(data))
+        return await answerer(data)
     except WeftError as error:
         service.metrics.count_problem(error)
         return problem_of(error, **_where(socket)).model_dump(exclude_none=True)
