@@ -196,7 +196,9 @@ def test_the_broker_takes_the_password_that_was_made_and_no_other(tmp_path: Path
     config = (DEPLOY / "mosquitto.conf").read_text()
     config = config.replace("listener 1883", f"listener {port} 127.0.0.1")
     config = config.replace("/run/secrets", str(tmp_path)).replace("/mosquitto/data/", f"{tmp_path}/")
-    (tmp_path / "mosquitto.conf").write_text(config)
+    (tmp_path / "mosquitto.conf").write_text(
+        config + "user root\n"
+    )  # else it leaves its rights, started as root
     process = subprocess.Popen([broker, "-c", tmp_path / "mosquitto.conf"], stderr=subprocess.PIPE)
     try:
         password = (tmp_path / "mqtt-password").read_text().strip()
