@@ -24,6 +24,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "inspect": "Show what a bundle is, takes and is worth.",
     "label": "Print scale marks: QR labels, a ruler, a dot.",
     "serve": "Answer over HTTP, with pages.",
+    "bundles": "Show or change the bundles of a running server.",
     "bench": "Measure a server: CPU a request against the floor.",
     "line": "Describe, check and look back on a sorting line.",
     "replay": "Stream a recorded belt to a line at true speed.",
