@@ -163,7 +163,8 @@ def server(
     variables = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")}
     process = subprocess.Popen(
         [*SERVE, "--weight", str(tiny_weight_bundle), "--fibre", str(tiny_fibre_bundle), "--port", "0"],
-        cwd=tmp_path_factory.mktemp("served"), env=variables | {"PYTHONUNBUFFERED": "1", "WEFT_DRAIN_SECONDS": "0"},
+        cwd=tmp_path_factory.mktemp("served"),
+        env=variables | {"PYTHONUNBUFFERED": "1", "WEFT_DRAIN_SECONDS": "0"},
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdout is not None
