@@ -45,6 +45,7 @@ class Server:
     def __init__(self, *answers: bytes) -> None:
         self.bodies: list[bytes] = []
         self.peers: set[str] = set()
+        self.dialled = 0
         self._answers = answers
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -60,6 +61,7 @@ class Server:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
+        self.dialled += 1
         self.peers.add(writer.get_extra_info("peername")[0])
         try:
             while True:
@@ -149,6 +151,15 @@ def test_whoever_is_turned_away_is_counted_apart_and_asks_again() -> None:
 
     assert len(done.turned_away_s) == 1
     assert done.latencies_s
+
+
+def test_a_server_that_closes_after_an_answer_is_dialled_anew() -> None:
+    closing = reply(b'{"grams": 120.0}', more="Connection: close\r\n")
+    server = Server(closing)
+
+    done = asyncio.run(at_once(server, 1, 0.1))
+
+    assert server.dialled == len(done.latencies_s) + 1
 
 
 @pytest.mark.parametrize(

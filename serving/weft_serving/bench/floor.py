@@ -50,8 +50,10 @@ class Floor:
         return float(self._ask({"part": "cpu"})["cpu_s"])
 
     def close(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

@@ -94,7 +94,7 @@ Line = HttpLine | SocketLine
 async def open_line(address: Address, work: Work, seat: int) -> Line:
     line = await dial(address, seat=seat)
     if not work.stream:
-        return HttpLine(line, work.read)
+        return HttpLine(line, work.read, lambda: dial(address, seat=seat))
     stream = SocketLine(line)
     await stream.greet(address)
     return stream

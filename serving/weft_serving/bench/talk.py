@@ -9,6 +9,8 @@ import json
 import os
 import socket
 import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -43,6 +45,9 @@ class Answer:
     grams: float | None
     retry_after: bool = False
     problem: str = ""
+
+
+Dial = Callable[[], Awaitable[socket.socket]]
 
 
 class Reader(Protocol):
@@ -103,22 +108,32 @@ async def dial(address: Address, *, seat: int | None = None) -> socket.socket:
 
 
 class HttpLine:
-    """One kept connection. Answers are read one at a time."""
+    """One kept connection, dialled anew where the server said that it closes it. One answer at a time."""
 
-    def __init__(self, line: socket.socket, read: Reader | None = None) -> None:
+    def __init__(self, line: socket.socket, read: Reader | None = None, redial: Dial | None = None) -> None:
         self._line = line
         self._read_answer = read or read_answer
+        self._redial = redial
+        self._spent = False
         self._loop = asyncio.get_running_loop()
 
     async def ask(self, request: bytes | memoryview) -> Answer:
+        if self._spent and self._redial is not None:
+            self._line.close()
+            self._line, self._spent = await self._redial(), False
         await self.send(request)
         return await self.answer()
 
     async def send(self, data: bytes | memoryview) -> None:
-        await self._loop.sock_sendall(self._line, data)
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused on the way: the answer says why
+            await self._loop.sock_sendall(self._line, data)
 
     async def answer(self) -> Answer:
-        status, head, body = await asyncio.wait_for(self._read(), _PATIENCE_S)
+        try:
+            status, head, body = await asyncio.wait_for(self._read(), _PATIENCE_S)
+        except (TimeoutError, OSError) as error:
+            raise BenchError(f"no answer came ({type(error).__name__}); see the server's log") from error
+        self._spent = b"\r\nconnection: close" in head.lower()
         return self._read_answer(status, body, retry_after=b"\r\nretry-after:" in head.lower())
 
     async def _read(self) -> tuple[int, bytes, bytes]:
