@@ -99,6 +99,8 @@ class OnnxRuntime:
             self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises bare exceptions of several private types
             raise BundleError(f"{source}: the graph cannot be loaded ({error}); export it again") from error
+        # It keeps the file's 10 MB for a change of providers, which never happens here.
+        self._session._model_bytes = None  # pyright: ignore[reportPrivateUsage]
         # The arena keeps what the largest call needed, for ever: 50 MB after a proof of six photos.
         self._shrinking = ort.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

@@ -51,9 +51,11 @@ def serve(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # until all is made: looking for garbage took a fifth of the time to start
     from weft.errors import WeftError
+    from weft.memory import hold_little
     from weft_serving.run import run_service
     from weft_serving.settings import read_settings
 
+    hold_little()
     try:
         settings = read_settings(
             os.environ,

@@ -12,6 +12,7 @@ from weft.bundle import BUNDLED, Bundle, load_bundle
 from weft.card import Task
 from weft.errors import BundleError, StoreError
 from weft.limits import FRAME_BYTES, PHOTO_BYTES
+from weft.memory import give_back
 from weft_serving.line.haste import rest_memory
 from weft_serving.settings import Settings
 
@@ -53,6 +54,7 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
         log_to_stderr()
         server = Server(_configure(app, settings), app, lines, drain_seconds=settings.drain_seconds)
         rest_memory()
+        give_back()
         server.run(sockets=[listening])
     finally:
         listening.close()
