@@ -5,7 +5,8 @@
 
 Floor: decode at the model's scale and run the bare model, in a loop on one thread. Served: `weft serve` with
 its database as its own process, sent the same file over and over by this process; its CPU time, user and
-system of all threads, is what /proc says before and after. Floor and served take turns; medians of the rounds.
+system of all threads, is what /proc says before and after. Floor and served take turns; medians of the
+rounds.
 Stages: each part of the path by itself in this process, in the order a request goes through them. Linux only.
 """
 
@@ -29,6 +30,7 @@ from typing import Any, Final
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import onnxruntime as ort
 from PIL import Image
 from websockets.asyncio.client import connect
 
@@ -109,7 +111,9 @@ def measure(
 def floor_ms(file: bytes, bundle: Bundle, times: int) -> float:
     section = bundle.card.weight
     assert section is not None
-    session: Any = bundle._session  # pyright: ignore[reportPrivateUsage]
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(bundle.source, options, providers=["CPUExecutionProvider"])
     takes = {item.name for item in session.get_inputs()}
     feed = stack([Subject([Weigher(bundle).prepare(file)])])
     feed = {name: value for name, value in feed.items() if name in takes}

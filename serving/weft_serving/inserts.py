@@ -6,7 +6,7 @@ Nobody is answered before its own row is committed, so nothing that was answered
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
@@ -34,10 +34,15 @@ class _Row(NamedTuple):
 
 
 class Inserts:
-    """Rows on their way into one database, written by one thread that starts with the first of them."""
+    """Rows on their way into one database, written by one thread that starts with the first of them.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        gather_s: How long the first row of a commit waits for others, as a function asked at each commit.
+    """
+
+    def __init__(self, engine: Engine, gather_s: Callable[[], float] = lambda: 0.0) -> None:
         self.engine = engine
+        self.gather_s = gather_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weft-inserts")
         self._waiting: list[_Row] = []
         self._writing: asyncio.Task[None] | None = None
@@ -66,6 +71,8 @@ class Inserts:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
+                if (gather_s := self.gather_s()) > 0:
+                    await asyncio.sleep(gather_s)
                 rows = self._waiting[:_MOST_AT_ONCE]
                 del self._waiting[:_MOST_AT_ONCE]
                 try:

@@ -155,3 +155,22 @@ def test_connections_that_a_server_cut_are_made_anew(database_url: str) -> None:
 
     assert asyncio.run(add_all(store, [row(), row()])) == [None, None]
     store.close()
+
+
+def test_the_first_row_of_a_commit_waits_for_others_as_long_as_it_is_told(tmp_path: Any) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/weft.db")
+    commits: list[int] = []
+    event.listen(store.inserts.engine, "commit", lambda _: commits.append(1))
+    store.inserts.gather_s = lambda: 0.2
+
+    async def one_by_one() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(store.inserts.add(ESTIMATES, row()))
+                await asyncio.sleep(0.01)
+
+    asyncio.run(one_by_one())
+
+    assert len(stored(store)) == 3
+    assert len(commits) == 1
+    store.close()
