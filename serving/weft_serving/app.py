@@ -82,6 +82,8 @@ def create_app(
         longest_wait_s=settings.max_wait_ms / 1000,
         waited=lambda seconds: figures.spent("queue", seconds),
     )
+    # Where others wait for the threads, estimates wait for each other: a commit costs as much as six rows.
+    store.inserts.gather_s = lambda: 0.02 if pool.jobs > pool.workers else 0.0
     batcher = Batcher(
         workers=settings.workers, budget_s=settings.batch_ms / 1000, called=partial(_tell_call, figures)
     )
@@ -101,7 +103,11 @@ def create_app(
         store=store,
         pool=pool,
         crew=Crew(
-            threads=settings.workers, most=settings.arriving, elsewhere=pool.elsewhere, spent=figures.spent
+            threads=settings.workers,
+            most=settings.arriving,
+            idle=lambda: pool.jobs < pool.workers,
+            elsewhere=pool.elsewhere,
+            spent=figures.spent,
         ),
         batcher=batcher,
         cubes=Pool(workers=1, waiting=min(4, settings.waiting)),

@@ -47,6 +47,7 @@ def crew(*, threads: int = 2, most: int = 8, after_s: float = 0.0, spent: Any = 
         threads=threads,
         most=most,
         after_s=after_s,
+        idle=lambda: True,
         elsewhere=nullcontext,
         spent=spent or (lambda stage, seconds: None),
     )
