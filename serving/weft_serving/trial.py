@@ -1,10 +1,9 @@
 """A challenger on trial: it answers the same photos and scans beside the one in service, and tells nobody.
 
 Never in the way: a share of the answers is offered, only while a thread is free; what does not fit into a
-short queue is dropped and counted; the work is done at low priority. Only figures are kept, no photos.
+short queue is dropped and counted. Only figures are kept, no photos.
 """
 
-import os
 import queue
 import random
 import threading
@@ -29,7 +28,6 @@ _FLUSH_ROWS: Final = 50
 _FLUSH_SECONDS: Final = 2.0
 _WAIT_SECONDS: Final = 1.0  # for a free thread; then this answer is left out
 _TIMED_EVERY: Final = 5  # both are asked again, one after the other, to compare what they cost
-_NICENESS: Final = 10
 
 
 class TrialTools(NamedTuple):
@@ -101,8 +99,8 @@ class Trial:
             self._worker.join()
 
     def _work(self) -> None:
-        with suppress(OSError, AttributeError):  # a priority of single threads is Linux's
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        # At the usual priority: a thread of a lower one, put aside while it holds the interpreter's lock,
+        # would hold up all the others.
         while not self._stop.is_set():
             with suppress(queue.Empty):
                 self._compare(self._cases.get(timeout=0.2))
