@@ -162,10 +162,10 @@ class Overseer:
 
     async def _ask_database(self) -> None:
         """One that hangs is away; it is not asked again before it has answered."""
-        if self._asking is None:
-            self._asking = asyncio.create_task(asyncio.to_thread(self.watched.store.check))
-        done, _ = await asyncio.wait([self._asking], timeout=DATABASE_SECONDS)
-        self.database_up = bool(done) and self._asking.exception() is None
+        asking = self._asking or asyncio.create_task(asyncio.to_thread(self.watched.store.check))
+        self._asking = asking
+        done, _ = await asyncio.wait([asking], timeout=DATABASE_SECONDS)
+        self.database_up = bool(done) and asking.exception() is None
         if done:
             self._asking = None
 
