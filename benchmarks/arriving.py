@@ -5,8 +5,8 @@
 
 Served: `weft serve` as its own process, sent one photo at a time over a socket at --mbit-per-s, once decoding
 while photos arrive and once not (WEFT_ARRIVING=0); the two take turns. Floor: the bare model on the decoded
-photo, which nobody can begin before the last byte. CPU: decoding in pieces of 64 kB and the whole at once take
-turns in this process; and how much of it is left when the last piece has come. Medians.
+photo, which nobody can begin before the last byte. CPU: decoding in pieces of 64 kB and the whole at once
+take turns in this process; and how much of it is left when the last piece has come. Medians.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from weft.photos import Arrived, PhotoFile
 from weft_serving.arriving import Arrival
 from weft_serving.problems import InvalidRequestError
 from weft_serving.service import Service
-from weft_serving.uploads import media_type, read_form, read_photo
+from weft_serving.uploads import Upload, media_type, read_form, read_photo
 
 IMAGE: Final = "image/"  # a body of this type is one photo, its fields are in the query
 
@@ -48,14 +48,17 @@ async def take_photos(
     form = await read_form(
         request, files=files, fields=fields, file_bytes=PHOTO_BYTES, begin=begin, refuse_at_once=alone
     )
-    arrivals = [
-        upload.arrival for uploads in form.files.values() for upload in uploads if upload.arrival is not None
-    ]
+    uploads = [upload for uploads in form.files.values() for upload in uploads]
     try:
-        return Intake(form.fields, [await _finished(arrival) for arrival in arrivals])
+        return Intake(form.fields, [await _file(upload) for upload in uploads])
     finally:
-        for arrival in arrivals:
-            arrival.abandon()
+        for upload in uploads:
+            if upload.arrival is not None:
+                upload.arrival.abandon()
+
+
+async def _file(upload: Upload) -> PhotoFile:
+    return upload.data if upload.arrival is None else await _finished(upload.arrival)
 
 
 async def _finished(arrival: Arrival) -> PhotoFile:

@@ -11,7 +11,7 @@ from typing import Final
 
 from fastapi import Request
 from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser
 from starlette.requests import ClientDisconnect
 
 from weft.errors import PhotoError
@@ -23,10 +23,12 @@ from weft_serving.problems import (
     InvalidRequestError,
     TooManyFilesError,
 )
+from weft_serving.small_forms import boundary_of, read_disposition, split_form
 
 _FIELD_BYTES: Final = 4_096
 _HEADER_BYTES: Final = 4_096
 _PARTS: Final = 32
+_SMALL_BYTES: Final = 200_000  # a body of which nothing is gained by looking at it before it is whole
 _MORE_THAN: Final = "more than {:,} bytes, the most that is taken; send a smaller one"
 
 Begin = Callable[[], Arrival]
@@ -76,23 +78,35 @@ async def read_form(
         BodyTooLargeError: A file, a field or the number of parts is beyond its limit.
         InvalidRequestError: A name is unknown or given twice.
     """
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    boundary = options.get(b"boundary")
-    if kind != b"multipart/form-data" or not boundary:
+    boundary = boundary_of(request.headers.get("content-type", ""))
+    if boundary is None:
         raise ContentTypeError(
             f"got {media_type(request)[:80] or 'no content type'}, need multipart/form-data; "
             "send the files as form fields, as `curl -F` does"
         )
     collector = _Collector(files=files, fields=fields, file_bytes=file_bytes, begin=begin)
     try:
-        await _parse(request, collector, boundary, refuse_at_once=refuse_at_once)
+        first = await _small(request)
+        if first is None or not collector.take_whole(first, boundary):
+            await _parse(request, collector, boundary, first, refuse_at_once=refuse_at_once)
     except BaseException:  # cancelled as well: nothing of it may stay behind
         collector.abandon()
         raise
     return collector.form
 
 
-async def _parse(request: Request, collector: "_Collector", boundary: bytes, *, refuse_at_once: bool) -> None:
+async def _small(request: Request) -> bytes | None:
+    """The whole of a small body whose length is known; None of any other."""
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > _SMALL_BYTES:
+        return None
+    return await read_body(request)
+
+
+async def _parse(
+    request: Request, collector: "_Collector", boundary: bytes, body: bytes | None, *, refuse_at_once: bool
+) -> None:
+    """Parse a body in the pieces that it comes in, or the whole `body`."""
     try:
         parser = MultipartParser(
             boundary,
@@ -107,10 +121,13 @@ async def _parse(request: Request, collector: "_Collector", boundary: bytes, *, 
                 "on_end": collector.end,
             },
         )
-        async for chunk in request.stream():
-            parser.write(chunk)
-            if refuse_at_once and collector.refused is not None:
-                raise collector.refused
+        if body is not None:
+            parser.write(body)
+        else:
+            async for chunk in request.stream():
+                parser.write(chunk)
+                if refuse_at_once and collector.refused is not None:
+                    raise collector.refused
         parser.finalize()
     except ClientDisconnect as error:
         raise BadBodyError("the connection ended before the body did; send it again") from error
@@ -196,21 +213,36 @@ class _Collector:
         self._header = (bytearray(), bytearray())
 
     def headers_finished(self) -> None:
-        kind, options = parse_options_header(self._headers.get(b"content-disposition", b""))
-        name = options.get(b"name")
-        if kind != b"form-data" or name is None:
+        named = read_disposition(self._headers.get(b"content-disposition", b""))
+        if named is None:
             raise BadBodyError("a part of the form has no name; send it as `curl -F` does")
-        self._name = name.decode("utf-8", "replace")
-        filename = options.get(b"filename")
+        self._open(*named)
+
+    def _open(self, name: str, filename: str | None) -> None:
+        self._name = name
         if filename is None:
             self._file = None
             self._limit = _FIELD_BYTES
             self._check_field()
         else:
-            self._file = _harmless(filename.decode("utf-8", "replace"))
+            self._file = _harmless(filename)
             self._limit = self._file_bytes
             self._check_file()
             self._arrival = self._begin() if self._begin is not None else None
+
+    def take_whole(self, body: bytes, boundary: bytes) -> bool:
+        """Take a whole body, if it is of the plain shape. What is there already is no arrival."""
+        parts = split_form(body, boundary)
+        if parts is None:
+            return False
+        self._begin = None
+        for part in parts:
+            self.part_begin()
+            self._open(part.name, part.filename)
+            self.part_data(part.data, 0, len(part.data))
+            self.part_end()
+        self.ended = True
+        return True
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
