@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,18 +11,18 @@ import yaml
 from tqdm import tqdm
 
 from weft.bundle import Bundle, load_bundle
-from weft.errors import InputError, ManifestError, WeftError, WrongPhotosError
+from weft.errors import InputError, ManifestError, WeftError
 from weft.identifier import Identifier
 from weft.limits import PHOTOS_PER_ESTIMATE
-from weft.marks import MarkHint, MarkKind
-from weft.weigher import Estimate, PhotoFinding, Prepared, Weigher
+from weft.weigher import Estimate, Prepared, Weigher
+from weft_datasets.captures import prepared_photo, scan_of
 from weft_datasets.manifest import Manifest, read_manifest
 from weft_training.data import select
 from weft_training.metrics import COVERAGE, metrics_of
 from weft_training.plots import figures_of
 from weft_training.recipe import check_recipe
 from weft_training.report import headline_rows, write_report
-from weft_training.worst import scan_of, worst_cases
+from weft_training.worst import worst_cases
 
 UNKNOWN_MAJORITY = 0.5  # from this share of unlisted fibres on, "unknown" is the right answer
 
@@ -127,7 +127,7 @@ def _weighed(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
         usable: list[Prepared] = []
         for _, photo in photos.iterrows():
             try:
-                prepared = _prepared(weigher, manifest, photo)
+                prepared = prepared_photo(weigher, manifest, photo)
                 estimate = weigher.weigh([prepared], **extras)
             except InputError as error:
                 refusals[str(error)] = refusals.get(str(error), 0) + 1
@@ -208,24 +208,6 @@ def known_shares(manifest: Manifest, fibres: tuple[str, ...]) -> np.ndarray:
     scale = np.divide(1.0, listed, out=np.ones_like(listed), where=mostly & (listed > 0))
     shares[:, :-1] *= scale[:, None]
     return shares
-
-
-def _prepared(weigher: Weigher, manifest: Manifest, photo: pd.Series) -> Prepared:
-    """A photo through the service's own door; a stack of bands (.npy) goes to the graph as it is."""
-    file = manifest.file(photo["path"])
-    if file.suffix == ".npy":
-        have = manifest.notes.get("bands", ())
-        needed = weigher.card.weight.bands if weigher.card.weight is not None else ()
-        lacking = [band for band in needed if band not in have]
-        if lacking:
-            raise WrongPhotosError(
-                f"the bundle needs the bands {', '.join(lacking)}, which the manifest lacks"
-            )
-        pixels = np.load(file, allow_pickle=False)[..., [have.index(band) for band in needed]]
-        return Prepared(pixels, 0.0, PhotoFinding(True, (), None))
-    kind, size_mm = photo.get("mark"), photo.get("mark_mm")
-    hint = MarkHint(kind, float(size_mm)) if kind in get_args(MarkKind) and size_mm > 0 else None
-    return weigher.prepare(file.read_bytes(), hint)
 
 
 def _subjects(frame: pd.DataFrame, quiet: bool) -> Iterator[tuple[str, pd.DataFrame]]:

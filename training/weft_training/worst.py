@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from weft.card import Task
 from weft.errors import PhotoError, ScanError
 from weft.photos import decode_photo
-from weft.scans import read_scan_path
-from weft.spectra import Scan, make_scan
+from weft_datasets.captures import scan_of
 from weft_datasets.manifest import Manifest
 from weft_training.metrics import fibres_of
 from weft_training.plots import BLUE, GREY, INK, canvas, png
@@ -65,25 +64,6 @@ def worst_rows(predictions: pd.DataFrame, task: Task) -> pd.DataFrame:
             off = off.where(~strange, 2 * (1 - rows["predicted_unknown"]))
     ranked = rows.assign(off=off).dropna(subset=["off"]).sort_values("off", ascending=False, kind="stable")
     return ranked.drop_duplicates("subject").head(SHOWN)
-
-
-def scan_of(manifest: Manifest, place: int) -> Scan:
-    """The spectrum in row `place`: from its columns, else from its file (a cube answers with its mean).
-
-    Raises:
-        ScanError: The row's numbers or file are no spectrum.
-    """
-    row = manifest.frame.iloc[place]
-    if "absorbance" in row and row["absorbance"] is not None and np.size(row["absorbance"]) > 1:
-        instrument = row.get("instrument")
-        return make_scan(
-            values=row["absorbance"],
-            wavelength_nm=row["wavelength_nm"],
-            quantity="absorbance",
-            instrument=instrument if isinstance(instrument, str) else None,
-        )
-    found = read_scan_path(manifest.file(row["path"]))
-    return found if isinstance(found, Scan) else found.mean_scan()
 
 
 def _photo(panel: Axes, manifest: Manifest, place: int) -> None:
