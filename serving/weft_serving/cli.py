@@ -34,7 +34,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.Choice(["onnxruntime", "openvino", "openvino-bf16", "auto"]),
     help="What computes the weight bundle's graph.  [default: onnxruntime]",
 )
-@click.option("--workers", type=click.IntRange(1, 256), help="Threads that decode and infer.  [default: 2]")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Threads that decode and infer.  [default: one a core]"
+)
 def serve(
     weight: Path | None,
     fibre: Path | None,

@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse
 
 from weft.limits import REQUEST_BYTES
 from weft_serving.caller import DEADLINE_HEADER, Caller, call_for, key_of, read_deadline
+from weft_serving.holding import Holding
 from weft_serving.pool import Pool
 from weft_serving.problems import (
     BadBodyError,
     BodyTooLargeError,
-    BusyError,
     ContentTypeError,
     Refusal,
     SlowBodyError,
@@ -35,7 +35,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON_BYTES: Final = 2_000_000  # 10,000 points as text, twice over
-_UNKNOWN: Final = b"999999999999"  # the length of a chunked body
+_UNKNOWN: Final = 999_999_999_999  # the length of a chunked body
 _SMALL_REST: Final = 262_144  # bytes of a body that cost less to read away than a new connection costs
 # What waits for the threads, and as which route it is counted.
 _QUEUED: Final = (
@@ -62,8 +62,7 @@ class BodyGuard:
         self._pool = pool
         self._body_seconds = body_seconds
         self._idle_seconds = idle_seconds
-        self._most_in_flight = in_flight_bytes
-        self.in_flight = 0
+        self.holding = Holding(in_flight_bytes, pool)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,14 +84,8 @@ class BodyGuard:
                 return
             await self._app(scope, body.receive, guarded_send)
         finally:
-            self.in_flight -= body.held
-
-    def take(self, count: int) -> None:
-        if self.in_flight + count > self._most_in_flight:
-            raise BusyError(
-                "too many uploads are arriving at once; send it again in a moment", reason="bytes"
-            )
-        self.in_flight += count
+            self.holding.ended(body)
+            self.holding.release(body.held)
 
     def _check_room(self, scope: Scope) -> None:
         for path, template in _QUEUED:
@@ -141,6 +134,9 @@ class _Body:
         bundle = scope["method"] in {"POST", "PUT"} and str(scope["path"]).startswith("/v1/bundles/")
         large = tensors or bundle or kind.startswith((b"multipart/form-data", b"image/"))
         self._limit = REQUEST_BYTES if large else JSON_BYTES
+        length = self._headers.get(b"content-length", b"")
+        self._length = int(length) if length.isdigit() and len(length) <= 18 else _UNKNOWN
+        self._small = self._length <= _SMALL_REST
         self.received = 0
         self.held = 0  # of these, still in memory
         self.asked = False
@@ -155,27 +151,27 @@ class _Body:
     @property
     def rest_is_small(self) -> bool:
         """Whether little is left of it, as far as is known."""
-        length = int(self._headers.get(b"content-length", _UNKNOWN))
-        return not self.waits_for_permission and length - self.received <= _SMALL_REST
+        return not self.waits_for_permission and self._length - self.received <= _SMALL_REST
 
     def check_headers(self) -> None:
         self.caller.deadline_s = read_deadline(self._headers.get(DEADLINE_HEADER))
         encoding = self._headers.get(b"content-encoding", b"identity").lower()
         if encoding != b"identity":
             raise ContentTypeError("the body is compressed; send it without Content-Encoding")
-        length = self._headers.get(b"content-length")
-        if length is None:
+        if b"content-length" not in self._headers:
             return
-        if not length.isdigit() or len(length) > 18:
+        if self._length == _UNKNOWN:
             raise BadBodyError("Content-Length is no number of bytes; send the body's length or leave it out")
-        if int(length) > self._limit:
-            raise self._too_large(int(length))
-        self.ended = int(length) == 0
+        if self._length > self._limit:
+            raise self._too_large(self._length)
+        self.ended = self._length == 0
 
     async def receive(self) -> Message:
         if self.ended:
             return await self._receive()  # only the news of a disconnect can come now
         self.asked = True
+        if not self._small:
+            await self._guard.holding.wait_to_read(self)
         idle, whole = self._guard.seconds
         left = whole - (time.monotonic() - self._started)
         try:
@@ -190,19 +186,20 @@ class _Body:
             return message
         self.ended = not message.get("more_body", False)
         size = len(message.get("body", b""))
-        self._guard.take(size)
+        self._guard.holding.take(size)
         self.held += size
         self.received += size
         if self.received > self._limit:
             raise self._too_large(self.received)
         if self.ended:
+            self._guard.holding.ended(self)
             self._scope["weft.received"] = time.perf_counter()
         return message
 
     def release(self, count: int) -> None:
         """Say that this many bytes of it are no longer held."""
         self.held -= count
-        self._guard.in_flight -= count
+        self._guard.holding.release(count)
 
     def _too_large(self, got: int) -> BodyTooLargeError:
         what = "with files or binary tensors" if self._limit == REQUEST_BYTES else "without files"

@@ -99,8 +99,12 @@ class Pool:
         return cast(Answer, await self._answer(ticket))
 
     @contextmanager
-    def elsewhere(self) -> Generator[None, None, None]:
-        """Count a part of a request's work that other threads do now: decoding while its body arrives."""
+    def elsewhere(self, *, at_work: bool = True) -> Generator[None, None, None]:
+        """Count a part of a request's work that other threads do now: decoding while its body arrives.
+
+        Args:
+            at_work: False where it only waits; the time is then no work.
+        """
         who = caller()
         started = time.perf_counter()
         self._elsewhere[who.key] += 1
@@ -110,7 +114,8 @@ class Pool:
             self._elsewhere[who.key] -= 1
             if not self._elsewhere[who.key]:
                 del self._elsewhere[who.key]
-            who.work_s += time.perf_counter() - started
+            if at_work:
+                who.work_s += time.perf_counter() - started
 
     def close(self, *, within_s: float = 10.0) -> bool:
         """Drop what waits and let the threads finish; False where one of them still works after that time."""

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from weft.card import Task
+from weft.cores import usable_cores
 from weft.engines import EngineChoice
 from weft.errors import StoreError
 
@@ -73,7 +74,7 @@ class Settings(BaseModel):
     # A folder, or s3://BUCKET/PREFIX and its like; None: no photo ever reaches the disk.
     keep_photos: Annotated[str, BeforeValidator(os.fspath)] | None = None
     keep_photos_hours: float | None = Field(default=None, gt=0)  # and then they are removed; None: never
-    workers: int = Field(default=2, ge=1, le=256)  # threads that decode and infer
+    workers: int = Field(default_factory=usable_cores, ge=1, le=256)  # threads that decode and infer
     arriving: int = Field(default=32, ge=0, le=10_000)  # photos decoded at once while they arrive
     engine: EngineChoice = "onnxruntime"  # of the weight bundle; others are too small to gain by another
     batch_ms: float = Field(default=2, ge=0, le=1000)  # a photo may wait so long to be weighed with others
@@ -85,10 +86,11 @@ class Settings(BaseModel):
     drain_seconds: float = Field(default=1, ge=0, le=8)  # of saying not ready, before a stop by SIGTERM
     streams: int = Field(default=16, ge=0, le=10_000)  # open connections to /v1/stream
     recent_seconds: float = Field(default=900, ge=0)  # how long a photo can be added to an estimate
-    recent_bytes: int = Field(default=256_000_000, ge=0)  # memory for the prepared pixels of these
+    recent_bytes: int = Field(default=16_000_000, ge=0)  # memory for the prepared pixels of these
     body_seconds: float = Field(default=300, gt=0)  # a request's body has to arrive within this
     idle_seconds: float = Field(default=20, gt=0)  # and may not pause for longer
-    in_flight_bytes: int = Field(default=480_000_000, ge=1)  # bodies of all requests being received
+    # Bodies in memory: beyond a quarter of this large ones are read in turn, beyond all of it refused.
+    in_flight_bytes: int = Field(default=64_000_000, ge=1)
     admin_token: SecretStr | None = None  # asked of whoever changes bundles; None: nobody may over HTTP
     shadow_share: float = Field(default=0.25, ge=0, le=1)  # of answers that a challenger is compared on
     lines: Path | None = None  # a sorting line's file, or a folder of them; None: no line
