@@ -1,24 +1,25 @@
 """WS /v1/stream: one greeting that says what will come, then frames or spectra, one answer each, in order.
 
 Answers carry a running `number` and are not stored: a line sends tens of frames a second. Work for one
-connection is done one message at a time: TCP slows down a sender who is faster than the models.
+connection is done one message at a time: TCP slows down a sender who is faster than the models, or his older
+frames are overtaken, as his greeting chose (see `turns`).
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from fastapi.routing import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from weft.errors import BrokenScanError, TooLargeError, WeftError
 from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
 from weft.spectra import Quantity, Scan, make_scan
 from weft.weigher import Estimate, Prepared
-from weft_serving.answers import answer_weight
+from weft_serving.answers import Answered, answer_weight
 from weft_serving.circumstances import Circumstances
 from weft_serving.comparing import identifying, weighing
 from weft_serving.compositions import answer_composition
@@ -34,22 +35,23 @@ from weft_serving.problems import (
     problem_of,
 )
 from weft_serving.service import Service, service_of
+from weft_serving.turns import Keeping, every, newest
 
 router = APIRouter()
 _GREETING_SECONDS: Final = 30.0
 _GREETING_CHARACTERS: Final = 1_000_000
 _CLOSE_POLICY: Final = 1008
 _CLOSE_BUSY: Final = 1013
-Answerer = Callable[[bytes], Awaitable[dict[str, Any]]]
+Answerer = Callable[[bytes], Awaitable[str]]  # a JSON object
 
 
-class WeightGreeting(Circumstances):
+class WeightGreeting(Keeping, Circumstances):
     """Every binary message is one photo of one parcel."""
 
     task: Literal["weight"]
 
 
-class CompositionGreeting(BaseModel):
+class CompositionGreeting(Keeping):
     """Every binary message is one spectrum on these wavelengths, little-endian float32."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
@@ -97,16 +99,22 @@ async def _serve(socket: WebSocket, service: Service) -> None:
     except WeftError as error:
         await _close(socket, error, _CLOSE_POLICY)
         return
-    number = 0
-    while True:
-        message = await socket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        number += 1
-        answer = await _answer(socket, service, answerer, message)
-        outcome = "problem" if "status" in answer else "answer"
-        service.metrics.stream_messages.labels(greeting.task, outcome).inc()
-        await _send(socket, {"number": number, **answer})
+    outcomes = {
+        outcome: service.metrics.stream_messages.labels(greeting.task, outcome)
+        for outcome in ("answer", "problem", "dropped")
+    }
+    overtaken = greeting.keep == "latest"
+    turns = (
+        newest(socket.receive, queue=greeting.queue or 1, dropped=outcomes["dropped"].inc)
+        if overtaken
+        else every(socket.receive)
+    )
+    async with aclosing(turns):
+        async for number, dropped, message in turns:
+            outcome, answer = await _answer(socket, service, answerer, message)
+            outcomes[outcome].inc()
+            before = f'"number":{number},"dropped":{dropped}' if overtaken else f'"number":{number}'
+            await socket.send_text(f"{{{before},{answer[1:]}")
 
 
 _EXAMPLE: Final = (
@@ -124,7 +132,7 @@ def _answerer(service: Service, greeting: WeightGreeting | CompositionGreeting) 
     return lambda data: service.pool.run_in_turn(lambda: _identify(service, greeting, data))
 
 
-async def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dict[str, Any]:
+async def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> str:
     if len(data) > PHOTO_BYTES:
         raise TooLargeError(
             f"photo has {len(data):,} bytes, at most {PHOTO_BYTES:,} are taken; send a smaller one"
@@ -137,9 +145,7 @@ async def _weigh(service: Service, greeting: WeightGreeting, data: bytes) -> dic
     return _weighed(service, model, greeting, prepared, estimate)
 
 
-def _weigh_alone(
-    service: Service, model: WeightModel, greeting: WeightGreeting, data: bytes
-) -> dict[str, Any]:
+def _weigh_alone(service: Service, model: WeightModel, greeting: WeightGreeting, data: bytes) -> str:
     prepared = prepare_photos(service, model, [data], greeting.hint())
     with service.metrics.stage("weigh"):
         estimate = model.weigher.weigh(prepared, season=greeting.season, wrap=greeting.wrap)
@@ -152,13 +158,13 @@ def _weighed(
     greeting: WeightGreeting,
     prepared: Sequence[Prepared],
     estimate: Estimate,
-) -> dict[str, Any]:
+) -> str:
     service.metrics.count_estimate(estimate, model.bundle.card)
     service.changes.trial("weight").offer(model, weighing(prepared, greeting), estimate, None)
-    return answer_weight(estimate).model_dump(mode="json") | _made_by(model)
+    return _written(answer_weight(estimate), model)
 
 
-def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> dict[str, Any]:
+def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> str:
     needed = 4 * len(greeting.wavelength_nm)
     if len(data) != needed:
         raise BrokenScanError(
@@ -171,19 +177,20 @@ def _identify(service: Service, greeting: CompositionGreeting, data: bytes) -> d
         composition = model.identifier.identify(scan)
     service.metrics.count_scan(composition.unknown, threshold=model.identifier.card.unknown_threshold)
     service.changes.trial("composition").offer(model, identifying(scan), composition, None)
-    answer = answer_composition(composition)
-    return answer.model_dump(mode="json") | _made_by(model)
+    return _written(answer_composition(composition), model)
 
 
-def _made_by(model: WeightModel | FibreModel) -> dict[str, Any]:
-    return {"bundle": model.name.model_dump()}
+def _written(answer: Answered, model: WeightModel | FibreModel) -> str:
+    return f'{answer.model_dump_json()[:-1]},"bundle":{model.name.model_dump_json()}}}'
 
 
 def _scan(greeting: CompositionGreeting, values: Any) -> Scan:
     return make_scan(values=values, quantity=greeting.quantity, wavelength_nm=greeting.wavelength_nm)
 
 
-async def _answer(socket: WebSocket, service: Service, answerer: Answerer, message: Any) -> dict[str, Any]:
+async def _answer(
+    socket: WebSocket, service: Service, answerer: Answerer, message: Any
+) -> tuple[Literal["answer", "problem"], str]:
     """One answer or one problem; nothing that a message holds ends the stream."""
     data: bytes | None = message.get("bytes")
     try:
@@ -191,24 +198,21 @@ async def _answer(socket: WebSocket, service: Service, answerer: Answerer, messa
             raise InvalidRequestError(
                 "the message was text; after the first one send binary: a JPEG or float32 values"
             )
-        return await answerer(data)
+        return "answer", await answerer(data)
     except WeftError as error:
         service.metrics.count_problem(error)
-        return problem_of(error, **_where(socket)).model_dump(exclude_none=True)
+        made = problem_of(error, **_where(socket))
     except Exception as error:  # a fault of ours in one frame must not stop the belt
         log_fault(socket.scope["weft.request"], error)
         detail = "this message hit a fault of ours; the stream goes on, please report it"
-        return make_problem("internal", detail, **_where(socket)).model_dump(exclude_none=True)
+        made = make_problem("internal", detail, **_where(socket))
+    return "problem", made.model_dump_json(exclude_none=True)
 
 
 def _where(socket: WebSocket) -> dict[str, Any]:
     return {"instance": "/v1/stream", "request": socket.scope.get("weft.request")}
 
 
-async def _send(socket: WebSocket, answer: dict[str, Any]) -> None:
-    await socket.send_text(json.dumps(answer, allow_nan=False, ensure_ascii=False))
-
-
 async def _close(socket: WebSocket, error: WeftError | Refusal, code: int) -> None:
-    await _send(socket, problem_of(error, **_where(socket)).model_dump(exclude_none=True))
+    await socket.send_text(problem_of(error, **_where(socket)).model_dump_json(exclude_none=True))
     await socket.close(code, error.slug)
