@@ -5,9 +5,9 @@
 
 Each weighed photo is seen twice: decoded at n/8 as in training and in service, and decoded in full and
 averaged to the same size (by area). Behind the same frozen MobileNetV2 a ridge on ln g is fitted, five folds
-by subject, on one kind and asked of either. ALDE: mean |ln(estimate / mass)|, per photo; differences on the same
-draws of subjects with their 95 % interval. The photos are 816 pixels long: --decode-px 320 takes 4/8 of them,
-102 takes 1/8, as it is with photos of 12 megapixels.
+by subject, on one kind and asked of either. ALDE: mean |ln(estimate / mass)|, per photo; differences on the
+same draws of subjects with their 95 % interval. The photos are 816 pixels long: --decode-px 320 takes 4/8 of
+them, 102 takes 1/8, as it is with photos of 12 megapixels.
 """
 
 import argparse
