@@ -24,12 +24,14 @@ class JsonLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         told = record.getMessage()
         if record.name != log.name:
-            told = json.dumps({"event": "server", "message": told}, ensure_ascii=False)
+            first = told.partition("\n")[0][:300]  # what follows may be an exception that quotes a request
+            told = json.dumps({"event": "server", "from": record.name, "message": first}, ensure_ascii=False)
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         return f'{{"time": "{at}", "level": "{record.levelname}", {told[1:]}'
 
 
 def log_to_stderr() -> None:
+    """Whatever any library says comes out as one JSON line too, Python's warnings included."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLine())
     levels = {
@@ -43,6 +45,9 @@ def log_to_stderr() -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    logging.captureWarnings(True)
+    logging.root.handlers = [handler]
+    logging.root.setLevel(logging.WARNING)
 
 
 def log_line(event: str, *, level: int = logging.INFO, **fields: object) -> None:

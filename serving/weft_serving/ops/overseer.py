@@ -1,6 +1,7 @@
 """Looks after the running service: at its figures every few seconds, at its answers every minute."""
 
 import asyncio
+import logging
 import os
 import time
 from collections import deque
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from weft import __version__
 from weft.errors import StoreError
 from weft_serving.logs import log_fault, log_line
 from weft_serving.metrics import Metrics
@@ -76,8 +78,9 @@ class Overseer:
 
     def start(self) -> None:
         """On the running loop."""
-        for name in self._serving.values():
-            self._mark("bundle", f"{name} answers")
+        for task, name in self._serving.items():
+            self._mark("bundle", f"{task}: {name} answers")
+        log_line("started", version=__version__, lines=len(self.watched.lines), bundles=self._serving)
         self._tasks = [
             asyncio.create_task(self._lag()),
             asyncio.create_task(self._regularly(LOOK_SECONDS, self.look)),
@@ -88,6 +91,7 @@ class Overseer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._asking = None
 
     def standing(self) -> Standing:
         return Standing(
@@ -117,7 +121,7 @@ class Overseer:
         serving = self._bundles()
         for task, name in serving.items():
             if name != self._serving[task]:
-                self._mark("bundle", f"{name} answers instead of {self._serving[task]}")
+                self._mark("bundle", f"{task}: {name} answers instead of {self._serving[task]}")
                 self.quality = None  # it was of the other one
         self._serving = serving
         self._raise_alerts()
@@ -135,7 +139,7 @@ class Overseer:
         for key, alert in found.items():
             since = self.alerts[key][1] if key in self.alerts else now
             if key not in self.alerts:
-                log_line("alert", name=alert.name, says=alert.says)
+                log_line("alert", level=logging.WARNING, name=alert.name, says=alert.says)
                 self._mark("alert", f"{alert.name}: {alert.says}")
             self.alerts[key] = (alert, since)
         for key in set(self.alerts) - set(found):
@@ -173,7 +177,7 @@ class Overseer:
         found: dict[str, str] = {}
         for task in TASKS:
             name = self.watched.models.of(task).name
-            found[task] = f"{task}: {name.name} {name.version} ({name.sha256[:8]})"
+            found[task] = f"{name.name} {name.version} ({name.sha256[:8]})"
         return found
 
     def _mark(self, kind: str, says: str) -> None:

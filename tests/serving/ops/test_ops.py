@@ -18,6 +18,15 @@ from weft_serving.ops.overseer import MARKS, Overseer, Watched
 Jpeg = Callable[..., bytes]
 
 
+@pytest.fixture
+def client(start: Callable[..., TestClient]) -> TestClient:
+    """A service whose overseer looks when it is told to, and not in between."""
+    made = start()
+    assert made.portal is not None
+    made.portal.call(overseer(made).close)
+    return made
+
+
 def overseer(client: TestClient) -> Overseer:
     found: Overseer = client.app.state.overseer  # pyright: ignore[reportAttributeAccessIssue]
     return found
