@@ -30,6 +30,7 @@ _TASKS: Final[dict[str, ServedTask]] = {
     "composition": "composition",
     "fibre": "composition",
 }
+_TIDY_SECONDS: Final = 2.0  # after an answer, when the request's body is forgotten
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -135,3 +136,5 @@ async def _change(service: Service, slot: Slot, change: Callable[[], None]) -> B
         return await asyncio.wrap_future(service.changes.run(changed))
     except BundleError as error:
         raise BadBundleError(str(error)) from error
+    finally:
+        asyncio.get_running_loop().call_later(_TIDY_SECONDS, service.changes.tidy)

@@ -61,12 +61,12 @@ async def list_bundles(service: TheService) -> BundlesAnswer:
 
 def describe_slot(slot: Slot) -> BundleAnswer:
     """One task's bundle as it stands now."""
-    previous, challenger, refused = slot.previous, slot.trial.challenger, slot.refused
+    challenger, refused = slot.trial.challenger, slot.refused
     return _describe(
         slot.current.bundle,
         since=slot.since,
         kept=slot.kept,
-        previous=None if previous is None else previous.name,
+        previous=slot.previous,
         challenger=None if challenger is None else challenger.name,
         refused=None if refused is None else RefusedAnswer(at=refused.at, reason=refused.reason),
     )

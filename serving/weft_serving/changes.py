@@ -6,6 +6,7 @@ All of it in one thread of its own, one change at a time, apart from the request
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -74,9 +75,14 @@ class Changes:
         """Make a change after those before it. Raises BusyError where too many wait already."""
         if not self._waiting.acquire(blocking=False):
             raise BusyError("other bundles are being proven just now; send it again in a moment")
-        future = self._one_at_a_time.submit(_tidily, change)
+        future = self._one_at_a_time.submit(change)
         future.add_done_callback(lambda _: self._waiting.release())
         return future
+
+    def tidy(self) -> None:
+        """Give back what loading has left behind, once nobody holds the bundle's bytes any more."""
+        with suppress(RuntimeError):  # the service stops: all of it goes
+            self._one_at_a_time.submit(give_back)
 
     def start(self) -> None:
         """Watch the files, where there are any."""
@@ -100,19 +106,12 @@ class Changes:
 
     def _take(self, slot: Slot) -> None:
         try:
-            self._one_at_a_time.submit(_tidily, slot.take_files).result()
+            self._one_at_a_time.submit(slot.take_files).result()
+            self.tidy()
         except Exception as error:  # whatever is in a file: the watch goes on, and the old one answers
             log_fault("bundle-files", error)
-            slot.refuse(
-                BundleError(f"what was put there cannot be loaded ({type(error).__name__}); see the log")
-            )
-
-
-def _tidily(change: Callable[[], Answer]) -> Answer:
-    try:
-        return change()
-    finally:
-        give_back()  # loading the bundled weight model ten times left 40 MB that nobody used
+            told = f"what was put there cannot be loaded ({type(error).__name__}); see the log"
+            slot.refuse(BundleError(told), from_file=True)
 
 
 def file_of(settings: Settings, task: ServedTask) -> Path | None:

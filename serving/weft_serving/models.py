@@ -14,7 +14,7 @@ from weft.stages import Stage, untold
 from weft.weigher import PhotoFinding, Prepared, Weigher
 
 ServedTask = Literal["weight", "composition"]
-_WARM_PHOTOS: Final = (1, 2, 3)  # what residents send; an engine plans its memory by shapes
+_WARM_PHOTOS: Final = (1, 2)  # an engine plans its memory by shapes, and keeps that of the largest
 
 
 class BundleName(BaseModel):

@@ -13,7 +13,7 @@ from weft.card import Task
 from weft.errors import BundleError, StoreError
 from weft.stages import Stage, untold
 from weft_serving.bundle_figures import BundleFigures
-from weft_serving.models import Model, Models, ServedTask, make_model, warm
+from weft_serving.models import BundleName, Model, Models, ServedTask, make_model, warm
 from weft_serving.problems import FolderError, NoOtherBundleError
 from weft_serving.tables import now
 from weft_serving.trial import Trial
@@ -26,6 +26,15 @@ class Refused:
 
     at: datetime
     reason: str  # one sentence: what is wrong, what to do
+    from_file: bool  # not sent
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The bundle before: its file's bytes where there are any; a model that runs takes several times more."""
+
+    name: BundleName
+    kept: bytes | Model
 
 
 class SlotTools(NamedTuple):
@@ -43,7 +52,7 @@ class Slot:
         self.trial = trial
         self.file = file
         self.since = now()
-        self.previous: Model | None = None
+        self.earlier: Earlier | None = None
         self.refused: Refused | None = None
         self._tools = tools
         self._watched = None if file is None else WatchedFile(file)
@@ -54,6 +63,11 @@ class Slot:
     @property
     def current(self) -> Model:
         return self._tools.models.of(self.task)
+
+    @property
+    def previous(self) -> BundleName | None:
+        """What `rollback` brings back."""
+        return None if self.earlier is None else self.earlier.name
 
     @property
     def kept(self) -> bool:
@@ -93,18 +107,14 @@ class Slot:
 
     def rollback(self) -> None:
         """Back to the bundle before this one; a second call comes back. Raises NoOtherBundleError."""
-        earlier = self.previous
-        data = self._data_of_previous(None if earlier is None else earlier.bundle.sha256)
-        if earlier is None:
-            if data is None or self.file is None:
-                raise NoOtherBundleError(
-                    f"no other bundle for {self.task} has been in service here; post the one you want"
-                )
-            earlier = self._load(data, previous_of(self.file).name, self._tools.stage)
-        if data is not None:
+        earlier = self._kept_earlier()
+        if isinstance(earlier, bytes):
+            model = self._load(earlier, "the bundle before", self._tools.stage)
             with suppress(FolderError):  # going back must not wait for a disk; `kept` tells
-                self._keep(data, earlier.bundle.sha256)
-        self._swap(earlier, "rolled back")
+                self._keep(earlier, model.bundle.sha256)
+        else:
+            model = earlier
+        self._swap(model, "rolled back")
 
     def challenge(self, data: bytes, source: str) -> None:
         """Put a bundle on trial: it sees live photos or scans and answers nobody.
@@ -155,8 +165,9 @@ class Slot:
         if sha256 != self.current.bundle.sha256:
             model = self._load(data, file.path.name, self._tools.stage)
             self._swap(model, "file replaced")
+        elif self.refused is not None and self.refused.from_file:
+            self._accept()  # somebody has put the good one back
         self._at_restart = sha256
-        self._accept()
 
     def _take_challenger(self, file: WatchedFile) -> None:
         if not file.exists:
@@ -171,7 +182,7 @@ class Slot:
         try:
             take(file)
         except BundleError as error:
-            self.refuse(error)
+            self.refuse(error, from_file=True)
 
     def _load(self, data: bytes, source: str, stage: Stage) -> Model:
         model = make_model(self._tools.open(data, source, self.task), stage)
@@ -185,8 +196,9 @@ class Slot:
         return model
 
     def _swap(self, model: Model, how: str) -> None:
-        self.previous = self.current  # the one before it goes when its last request has been answered
+        old = self.current  # it goes when its last request has been answered
         self._tools.models.swap(model)
+        self.earlier = Earlier(old.name, self._file_of(old) or old)
         self.since = now()
         self._accept()
         self._tools.figures.serving(self.task, model.name)
@@ -216,16 +228,30 @@ class Slot:
                 self._on_trial.path.unlink(missing_ok=True)
                 self._on_trial.forget()
 
-    def _data_of_previous(self, sha256: str | None) -> bytes | None:
-        return None if self.file is None else _sealed_as(previous_of(self.file), sha256)
+    def _kept_earlier(self) -> bytes | Model:
+        if self.earlier is not None:
+            return self.earlier.kept
+        # After a restart: what the folder keeps beside the file.
+        data = None if self.file is None else _sealed_as(previous_of(self.file), None)
+        if data is None:
+            raise NoOtherBundleError(
+                f"no other bundle for {self.task} has been in service here; post the one you want"
+            )
+        return data
+
+    def _file_of(self, model: Model) -> bytes | None:
+        """The bundle of a model as some file has it."""
+        places = [Path(model.bundle.source)] if self.file is None else [previous_of(self.file), self.file]
+        found = (_sealed_as(place, model.bundle.sha256) for place in places)
+        return next((data for data in found if data is not None), None)
 
     def _accept(self) -> None:
         self.refused = None
         self._tools.figures.refused.labels(self.task).set(0)
 
-    def refuse(self, error: BundleError) -> None:
+    def refuse(self, error: BundleError, *, from_file: bool = False) -> None:
         """What came is not used; say so until something better comes."""
-        self.refused = Refused(now(), str(error))
+        self.refused = Refused(now(), str(error), from_file)
         self._tools.figures.was_refused(self.task, str(error))
 
 

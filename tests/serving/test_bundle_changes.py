@@ -68,6 +68,10 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+def running(client: TestClient) -> Any:
+    return client.app.state.service.models.weight  # type: ignore[attr-defined]
+
+
 def weigh(client: TestClient, photos: Any, jpeg: Any) -> dict[str, Any]:
     reply = client.post("/v1/estimates", files=photos(jpeg()))
     assert reply.status_code == 200, reply.text
@@ -307,16 +311,28 @@ def test_a_photo_added_after_a_swap_has_all_verdicts_from_the_new_bundle(
     assert [photo["advice"] for photo in added["photos"]] == [["screen"], ["screen"]]
 
 
-def test_the_bundle_before_the_one_before_is_freed(served: TestClient, heavier: bytes) -> None:
-    models = served.app.state.service.models  # type: ignore[attr-defined]
-    gone = weakref.ref(models.weight.bundle)
+def test_what_is_replaced_is_kept_as_a_file_and_no_longer_runs(served: TestClient, heavier: bytes) -> None:
+    first, gone = standing(served)["sha256"], weakref.ref(running(served).bundle)
 
     served.post("/v1/bundles/weight", content=heavier, headers=ASKED)
+    gc.collect()
+
+    assert gone() is None
+    assert served.post("/v1/bundles/weight/rollback", headers=ASKED).json()["sha256"] == first
+
+
+def test_without_a_file_the_one_before_runs_on_and_the_one_before_that_is_freed(
+    start: Any, heavier: bytes
+) -> None:
+    client = start(admin_token=TOKEN)
+    client.post("/v1/bundles/weight", content=heavier, headers=ASKED)
+    gone = weakref.ref(running(client).bundle)
+
+    client.post("/v1/bundles/weight", content=heavier, headers=ASKED)
     gc.collect()
     assert gone() is not None  # for a rollback
-    served.post("/v1/bundles/weight", content=heavier, headers=ASKED)
+    client.post("/v1/bundles/weight", content=heavier, headers=ASKED)
     gc.collect()
-
     assert gone() is None
 
 
