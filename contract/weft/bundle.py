@@ -21,7 +21,7 @@ from weft.card import Card, Task, read_card
 from weft.engines import NATIVE, Arrays, Engine, EngineChoice, EngineName, Port, fits_here, start_engine
 from weft.errors import BundleError, CardError, EngineError, ProofError, SealError, WrongTaskError
 from weft.memory import give_back
-from weft.onnx_file import read_metadata
+from weft.onnx_file import read_metadata, with_metadata
 
 CARD_KEY: Final = "weft.card"
 PROOF_KEY: Final = "weft.proof"
@@ -85,6 +85,13 @@ def sealed(model: bytes) -> bytes:
     """Append the seal to a serialised ONNX model."""
     zeroed = model + SEAL_HEAD + b"0" * _DIGITS
     return zeroed[:-_DIGITS] + hashlib.sha256(zeroed).hexdigest().encode()
+
+
+def repacked(data: bytes, card: Card) -> bytes:
+    """A bundle with another card under a new seal; graph and proof stay, byte for byte."""
+    return sealed(
+        with_metadata(data, {CARD_KEY: card.model_dump_json(), PROOF_KEY: read_metadata(data)[PROOF_KEY]})
+    )
 
 
 def check_seal(data: bytes, *, source: str) -> str:

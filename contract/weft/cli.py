@@ -37,6 +37,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "evaluate": "Measure a bundle on a manifest.",
     "export": "Write a run's model as one sealed bundle.",
     "recalibrate": "Move a fibre bundle by a few known swatches.",
+    "admit": "Measure another engine for a bundle, and write its bound.",
+    "quantize": "Write an int8 or fp16 bundle, if it loses little.",
     "promote": "Put a registered bundle into service.",
     "leaderboard": "Measure the promised lines and write the table.",
 }

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch.export import Dim
 
-from weft.bundle import CARD_KEY, PROOF_CASES, PROOF_KEY, gap, open_bundle, pack_proof, sealed
+from weft.bundle import CARD_KEY, PROOF_CASES, PROOF_KEY, gap, open_bundle, pack_proof, repacked, sealed
 from weft.card import Card, FibreCard, Proof, WeightCard
 from weft.errors import RunError
 from weft.limits import SPECTRUM_POINTS
+from weft_training.admit import admit_what_fits
 from weft_training.advice import learn_advice
 from weft_training.belt_export import prepare_belt
 from weft_training.belt_task import BeltTask
@@ -76,6 +77,10 @@ def export_run(run: Run, out: Path) -> ExportReport:
     bundle = open_bundle(
         data, source=str(out), task=run.recipe.task
     )  # what a server will do: seal, card, proof
+    admitted = admit_what_fits(data, bundle, [*prepared.made, *prepared.real])
+    if admitted != card:
+        card, data = admitted, repacked(data, admitted)
+        bundle = open_bundle(data, source=str(out), task=run.recipe.task)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(out, data)
     return ExportReport(out, card, bundle.sha256)
