@@ -94,7 +94,8 @@ class Running:
             "PATH": f"{peer.bin}{os.pathsep}{ours.get('PATH', '')}",
             "PYTHONPATH": os.environ.get("PYTHONPATH", "") if peer.name == WEFT else os.pathsep.join(paths),
             "MLFLOW_DISABLE_TELEMETRY": "true", "BENTOML_DO_NOT_TRACK": "True",
-            "RAY_USAGE_STATS_ENABLED": "0", "LIT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "GIT_PYTHON_REFRESH": "quiet",
+            "RAY_USAGE_STATS_ENABLED": "0", "LIT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
+            "GIT_PYTHON_REFRESH": "quiet",
         }  # fmt: skip
         self._log = self._folder / "log"
         if peer.prepare:
