@@ -46,7 +46,7 @@ STAGES: Final = (
     "receive", "queue", "arrive", "decode", "mark", "judge", "batch", "run", "store",
     "prepare", "weigh", "read_scan", "identify", "explain",
 )  # fmt: skip
-Tell = Callable[[str, float], None]  # a stage and the seconds it took, up to now
+Tell = Callable[[str, float, float], None]  # a stage, the seconds it took, and how long ago it ended
 
 
 class Metrics:
@@ -131,11 +131,11 @@ class Metrics:
         """Time one of `STAGES`: `with metrics.stage("store"):`."""
         return _Timed(self, name)
 
-    def spent(self, stage: str, seconds: float) -> None:
-        """Count one of `STAGES` that has just ended; told in the context of the request it was for."""
+    def spent(self, stage: str, seconds: float, *, ago: float = 0.0) -> None:
+        """Count one of `STAGES` that ended `ago` seconds before; told in the context of its request."""
         self._stages[stage].observe(seconds)
         if self.tell is not None:
-            self.tell(stage, seconds)
+            self.tell(stage, seconds, ago)
 
     def count_estimate(self, estimate: Estimate, card: Card, *, first: int = 0) -> None:
         """Count one parcel's answer, and its photos from place `first` on: the earlier ones were counted."""

@@ -1,9 +1,9 @@
 """The outermost layer: request ids, counts, one log line a request, faults turned into problems."""
 
 import asyncio
+import os
 import re
 import time
-import uuid
 from collections.abc import MutableMapping
 from typing import Any, Final, cast
 
@@ -75,10 +75,7 @@ class Observe:
         method = _method(scope)
         self._count(route, method, status)
         if scope["type"] == "http":
-            whole, answer = self._times.get(route) or self._bind(route)
-            whole.observe(ended - started)
-            if 0 < status < 400:
-                answer.observe(ended - scope.get("weft.received", started))
+            self._time(route, status, (started, scope.get("weft.received"), ended))
         problem: WeftError | None = scope.get("weft.problem")
         if problem is not None:
             self._metrics.count_problem(problem)
@@ -95,6 +92,16 @@ class Observe:
             problem=None if problem is None else problem.slug,
         )
         return route
+
+    def _time(self, route: str, status: int, times: tuple[float, float | None, float]) -> None:
+        """`times`: when it began, when its body was there (None: it had none), when it ended."""
+        started, received, ended = times
+        whole, answer = self._times.get(route) or self._bind(route)
+        whole.observe(ended - started)
+        if received is not None:
+            self._metrics.spent("receive", received - started, ago=ended - received)
+        if 0 < status < 400:
+            answer.observe(ended - (started if received is None else received))
 
     def _count(self, route: str, method: str, status: int) -> None:
         key = (route, method, status)
@@ -124,7 +131,7 @@ def _request_id(scope: Scope) -> str:
             and text.isascii()
         ):
             return text
-    return uuid.uuid4().hex[:16]
+    return os.urandom(8).hex()
 
 
 def _method(scope: Scope) -> str:

@@ -67,13 +67,13 @@ class Tracing:
         )
         return RequestSpan(span, context.attach(trace.set_span_in_context(span)), method)
 
-    def tell(self, stage: str, seconds: float) -> None:
-        """A stage that has just ended, in the context of its request; outside of one it is nobody's."""
+    def tell(self, stage: str, seconds: float, ago: float) -> None:
+        """A stage that ended `ago` seconds before, in its request's context; outside of one it is nobody's."""
         from opentelemetry import trace
 
         if not trace.get_current_span().is_recording():
             return
-        ended = time.time_ns()
+        ended = time.time_ns() - round(ago * 1e9)
         span = self._tracer.start_span(stage, start_time=ended - round(seconds * 1e9))
         span.end(ended)
 
