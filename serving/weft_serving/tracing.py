@@ -68,7 +68,7 @@ class Tracing:
         return RequestSpan(span, context.attach(trace.set_span_in_context(span)), method)
 
     def tell(self, stage: str, seconds: float, ago: float) -> None:
-        """A stage that ended `ago` seconds before, in its request's context; outside of one it is nobody's."""
+        """A stage that ended `ago` seconds before, in the context of its request; else nothing is told."""
         from opentelemetry import trace
 
         if not trace.get_current_span().is_recording():
