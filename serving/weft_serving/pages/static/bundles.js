@@ -22,7 +22,7 @@ function histogram(place, { edges, counts }) {
   });
 }
 
-const clock = (span) => (at) => new Date(at * 1000).toLocaleString("en-GB", span > 172_800 ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" });
+const clock = (span) => (at) => new Date(at * 1000).toLocaleString("en-GB", span > 172_800 ? { day: "numeric", month: "short", timeZone: "UTC" } : { hour: "2-digit", minute: "2-digit", timeZone: "UTC" });
 
 function overTime(place, moments, series, columns, from) {
   const at = moments.map((moment) => Date.parse(moment.at) / 1000);
@@ -34,7 +34,7 @@ function overTime(place, moments, series, columns, from) {
     },
     series: [{}, ...series.map((line) => ({ spanGaps: true, ...line }))],
     bands: series.length === 3 ? [{ series: [3, 2], fill: BAND }] : [],
-    axes: [axis({ size: 28, space: 64, values: (_, ticks) => ticks.map(clock(at.at(-1) - at[0])) }), axis()],
+    axes: [axis({ size: 28, space: 72, values: (_, ticks) => ticks.map(clock(at.at(-1) - at[0])) }), axis()],
   });
 }
 
