@@ -58,9 +58,10 @@ def run_bench(
         else Plan(clients=clients, rounds=rounds, seconds=seconds, overload_s=overload_seconds)
     )
     path = bundle or BUNDLED / "weight.onnx"
-    say("making photos and frames")
-    photos = [_read(photo)] if photo is not None else make_photos(1 if quick else 4)
-    files: dict[str, Sequence[bytes]] = {"photo": photos, "frame": make_frames(8)}
+    say("making what is sent")
+    files: dict[str, Sequence[bytes]] = {"frame": make_frames(8)}
+    if any(part.startswith("photo") for part in parts):
+        files["photo"] = [_read(photo)] if photo is not None else make_photos(1 if quick else 4)
     works = _works(path, files, parts)
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder:
         kept = {name: Path(folder) / f"{name}.jpg" for name in files}
@@ -87,7 +88,7 @@ async def _measure(
     say: Say,
 ) -> Found:
     measured = {name: work for name, work in works.items() if name in parts}
-    files = {name: kept[name.split("_")[0]] for name in works}
+    files = {name: kept[name.split("_")[0]] for name in measured}
     if url is not None:
         say(f"measuring {url}, which runs already: its CPU time, memory and start are not ours to see")
         return await measure(
@@ -131,7 +132,7 @@ def _works(bundle: Path, files: dict[str, Sequence[bytes]], parts: Sequence[str]
             raise BenchError("the bundle gives no grams for a photo to be sent; name another with --photo")
         return found
 
-    photos, frames = files["photo"], files["frame"]
+    photos, frames = files.get("photo", ()), files["frame"]
     works = {
         "photo": Work("photo", photos, grams(photos), bound),
         "frame_http": Work("frame_http", frames, grams(frames), bound),
