@@ -65,6 +65,11 @@ def send_and_wait(line: ClientConnection, message: bytes) -> None:
     line.recv(timeout=20)
 
 
+def ask_for_ever(url: str) -> None:
+    while True:
+        get(url)
+
+
 def get(url: str) -> Any:
     with urllib.request.urlopen(url, timeout=20) as reply:
         return json.load(reply)
@@ -85,6 +90,39 @@ def test_it_answers_soon_prints_lines_that_work_and_stops_when_told(server: Serv
     assert server.process.returncode == 0
     assert "Traceback" not in told
     assert "Aborted" not in told
+
+
+@pytest.mark.parametrize("variables", [{"WEFT_DRAIN_SECONDS": "2"}])
+def test_a_stop_says_so_first_then_finishes_what_is_in_flight_and_ends_well(
+    server: Server, jpeg: Any
+) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="photos"; filename="a"\r\n\r\n'
+        + jpeg()
+        + b"\r\n--b--\r\n"
+    )
+    head = f"POST /v1/estimates HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=20) as upload,
+        connect(server.base.replace("http", "ws") + "/v1/stream") as line,
+    ):
+        line.send(json.dumps({"task": "weight"}))
+        send_and_wait(line, jpeg(1))
+        upload.sendall(head.encode() + body[:1000])
+        get(f"{server.base}/readyz")
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            ask_for_ever(f"{server.base}/readyz")
+        with pytest.raises(ConnectionClosed) as closed:
+            line.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason[:23]) == (1012, "the service is stopping")
+        upload.sendall(body[1000:])
+        assert upload.recv(65_536).startswith(b"HTTP/1.1 200")
+    _, told = server.process.communicate(timeout=20)
+    assert server.process.returncode == 0
+    assert "Traceback" not in told
 
 
 def test_hostile_connections_do_not_stop_it(server: Server, jpeg: Any) -> None:
