@@ -88,7 +88,7 @@ def run(
     }
     earlier = read_found(out) if out.exists() else {}
     try:
-        if speed:  # written after each round: a long run that is stopped is not lost
+        if speed:  # written after each visit: a long run that is stopped is not lost
             for found in compare(measured, spec, files, rounds=rounds, seconds=seconds, say=_say):
                 about |= found
                 _write(out, earlier, about)

@@ -48,7 +48,7 @@ def right_answers(spec: dict[str, Any], decode: str, files: Files) -> dict[str, 
 def compare(
     peers: Sequence[Peer], spec: dict[str, Any], files: Files, *, rounds: int, seconds: float, say: Say
 ) -> Iterator[dict[str, Any]]:
-    """After each round: rows by name, with medians, all rounds and, where something failed, its words."""
+    """After each visit: rows by name, with medians, all rounds and, where something failed, its words."""
     rows: dict[str, dict[str, Any]] = {peer.name: {"title": peer.title} for peer in peers}
     floors: dict[str, list[float]] = {"photo": [], "frame": []}
     expected = {decode: right_answers(spec, decode, files) for decode in ("documented", "reduced")}
@@ -63,9 +63,9 @@ def compare(
             for peer in peers:
                 for decode in ("documented", "reduced"):
                     _visit(peer, spec, decode, files, expected, rows[peer.name], seconds, say)
-            made = {name: _summed(row) for name, row in rows.items()}
-            floor = {name: round(median(each), 2) for name, each in floors.items() if each}
-            yield {"rounds_done": turn + 1, "floor": floor, "rows": made}
+                made = {name: _summed(row) for name, row in rows.items() if len(row) > 1}
+                floor = {name: round(median(each), 2) for name, each in floors.items() if each}
+                yield {"rounds_done": turn + (peer is peers[-1]), "floor": floor, "rows": made}
 
 
 def _floor(
