@@ -191,10 +191,12 @@ class Weigher:
             data, decode_px=self._weight.decode_px, hint=hint, stage=self._stage
         )
         with self._stage("judge"):
-            advice = advise(photo)
-        pixels = photo.pixels
+            # Laid out as the graph takes them, once: `stack` and the advice read whole planes.
+            planes = np.ascontiguousarray(photo.pixels.transpose(2, 0, 1))
+            advice = advise(photo, planes)
         if bands != _PHOTO_BANDS:
-            pixels = pixels[:, :, [_PHOTO_BANDS.index(band) for band in bands]]
+            planes = planes[[_PHOTO_BANDS.index(band) for band in bands]]
+        pixels = planes.transpose(1, 2, 0)
         return Prepared(pixels, mm_per_pixel, PhotoFinding(not advice, advice, mark), photo)
 
     def prepare_all(self, files: Sequence[PhotoFile], hint: MarkHint | None = None) -> tuple[Prepared, ...]:

@@ -82,8 +82,8 @@ def create_app(
         longest_wait_s=settings.max_wait_ms / 1000,
         waited=lambda seconds: figures.spent("queue", seconds),
     )
-    # Where others wait for the threads, estimates wait for each other: a commit costs as much as six rows.
-    store.inserts.gather_s = lambda: 0.02 if pool.jobs > pool.workers else 0.0
+    # In a crowd estimates wait for each other, as a commit costs as much as six rows; at half load never.
+    store.inserts.gather_s = lambda: 0.03 if pool.jobs > 4 * pool.workers else 0.0
     batcher = Batcher(
         workers=settings.workers, budget_s=settings.batch_ms / 1000, called=partial(_tell_call, figures)
     )
@@ -105,7 +105,7 @@ def create_app(
         crew=Crew(
             threads=settings.workers,
             most=settings.arriving,
-            idle=lambda: pool.jobs < pool.workers,
+            idle=lambda: pool.jobs == 0,
             elsewhere=pool.elsewhere,
             spent=figures.spent,
         ),

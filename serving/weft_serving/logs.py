@@ -18,6 +18,9 @@ FAULT_SECONDS: Final = 10.0  # the same fault is told again after so long, with 
 _KINDS: Final = 200  # different faults that are remembered
 
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps would make one at every call
+
+
 class JsonLine(logging.Formatter):
     """One JSON object a line, ours and uvicorn's. No tracebacks: their last line may quote what was sent."""
 
@@ -57,7 +60,7 @@ def log_line(event: str, *, level: int = logging.INFO, **fields: object) -> None
     """
     if log.isEnabledFor(level):
         told = {name: value for name, value in fields.items() if value is not None}
-        message = json.dumps({"event": event, **told}, ensure_ascii=False)
+        message = _encode({"event": event, **told})
         # Without the search for who called, which costs as much as all the rest.
         log.handle(logging.LogRecord(log.name, level, __name__, 0, message, None, None))
 

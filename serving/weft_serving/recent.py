@@ -4,7 +4,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+
+import numpy as np
 
 from weft.weigher import Prepared
 
@@ -62,8 +63,9 @@ class Recent:
 
 
 def _alone(photo: Prepared) -> Prepared:
-    """Only what the graph takes: a view would keep the whole decoded photo alive."""
-    pixels = (
-        photo.pixels.copy() if photo.pixels is not None and photo.pixels.base is not None else photo.pixels
-    )
-    return replace(photo, pixels=pixels, photo=None)
+    """Only what the graph takes: a part of a larger array would keep all of that alive."""
+    pixels = photo.pixels
+    whole = None if pixels is None else pixels.base
+    if pixels is not None and isinstance(whole, np.ndarray) and whole.nbytes > pixels.nbytes:
+        pixels = pixels.copy(order="K")
+    return Prepared(pixels, photo.mm_per_pixel, photo.finding)
