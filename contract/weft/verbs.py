@@ -10,11 +10,19 @@ import click
 if TYPE_CHECKING:
     from weft.bundle import Bundle
     from weft.card import BeltCard, WeightCard
+    from weft.engines import EngineChoice
     from weft.identifier import Composition
     from weft.marks import MarkHint
     from weft.weigher import Estimate, PhotoFinding, Prepared, Weigher
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_ENGINE = click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16", "auto"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What computes the graph; another than the default has to be on the bundle's card.",
+)
 _SUBJECTS_TO_JUDGE = 20  # under this the coverage of intervals says little
 
 
@@ -33,6 +41,7 @@ _SUBJECTS_TO_JUDGE = 20  # under this the coverage of intervals says little
 )
 @click.option("--season", type=click.Choice(["summer", "winter"]), help="When the clothes were worn.")
 @click.option("--wrap", type=click.Choice(["bag", "box", "loose"]), help="What they are packed in.")
+@_ENGINE
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON, as the service would.")
 def estimate(photos: tuple[Path, ...], bundle: Path | None, as_json: bool, **known: Any) -> None:
     """Weigh what is in PHOTOS, all of them of the same thing."""
@@ -45,7 +54,8 @@ def estimate(photos: tuple[Path, ...], bundle: Path | None, as_json: bool, **kno
         hint = wanted(kind, known["mark_mm"])
     except ValueError as error:
         raise click.UsageError(f"give --mark and --mark-mm together: {error}") from error
-    weigher = Weigher(load_bundle(bundle or BUNDLED / "weight.onnx", task="weight"))
+    path = bundle or BUNDLED / "weight.onnx"
+    weigher = Weigher(load_bundle(path, task="weight", engine=known["engine"]))
     prepared = prepared_from(photos, weigher, hint)
     found = weigher.weigh(prepared, season=known["season"], wrap=known["wrap"])
     if as_json:
@@ -238,12 +248,13 @@ def _write_map(path: Path, found: "Composition") -> None:
 
 @click.command()
 @click.argument("bundle", type=_FILE)
+@_ENGINE
 @click.option("--json", "as_json", is_flag=True, help="The card and the graph as JSON.")
-def inspect(bundle: Path, as_json: bool) -> None:
+def inspect(bundle: Path, as_json: bool, engine: "EngineChoice") -> None:
     """Show what BUNDLE is, takes and is worth. Its seal, card and proof are checked on the way."""
     from weft.bundle import load_bundle
 
-    loaded = load_bundle(bundle)
+    loaded = load_bundle(bundle, engine=engine)
     graph = {"inputs": loaded.inputs(), "outputs": loaded.outputs()}
     if as_json:
         tables = {
@@ -325,13 +336,26 @@ def _sections(bundle: "Bundle") -> dict[str, list[tuple[str, str]]]:
         "Outputs": [(name, f"{kind} {_shape(shape)}") for name, kind, shape in bundle.outputs()],
         "Metrics": [(name, f"{value:.4g}") for name, value in card.metrics.items()],
         "Proof": [
-            ("holds here", f"answers lie within {proof.bound:g} of the trained model"),
+            ("holds here", f"answers of {bundle.engine} lie within {_bound(bundle)} of the trained model"),
             ("at export", f"{proof.measured:.2g} at most, over {proof.cases} inputs on {proof.engine}"),
+            *(
+                (name, f"{_bounds(other.bound)}; {other.measured_on}")
+                for name, other in proof.engines.items()
+            ),
         ],
         "Seal": [("sha256", bundle.sha256)],
         "Recipe": [("", line) for line in card.recipe.splitlines()],
     }
     return {title: rows for title, rows in sections.items() if rows}
+
+
+def _bound(bundle: "Bundle") -> str:
+    other = bundle.card.proof.engines.get(bundle.engine)
+    return f"{bundle.card.proof.bound:g}" if other is None else _bounds(other.bound)
+
+
+def _bounds(bound: dict[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in bound.items())
 
 
 def _shown(value: Any) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from weft import engines
 from weft.bundle import BUNDLED, Bundle, gaps, load_bundle
 from weft.engines import EngineName, OnnxRuntime, fits_here, start_engine
 from weft.errors import BundleError, EngineError, ProofError
+from weft.verbs import inspect
 
 PROOF = {"engine": "onnxruntime", "bound": 1e-4, "measured": 1e-6, "cases": 2}
 FIBRE = ("shares", "low", "high", "unknown")
@@ -222,3 +224,15 @@ def test_a_photo_beside_others_of_its_size_is_answered_as_if_alone(bundled: Bund
         assert gaps("weight", alone, {name: value[row : row + 1] for name, value in together.items()})[
             "grams"
         ] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.usefixtures("openvino")
+def test_the_shell_asks_the_engine_that_is_named(write_weight_bundle: Writer, tmp_path: Path) -> None:
+    path = write_weight_bundle(tmp_path / "weight.onnx", **admitting("openvino"))
+
+    shown = CliRunner().invoke(inspect, [str(path), "--engine", "openvino"])
+    refused = CliRunner().invoke(inspect, [str(path), "--engine", "openvino-bf16"])
+
+    assert "answers of openvino lie within grams 0.0001" in shown.output
+    assert "openvino    grams 0.0001, low grams 0.0001, high grams 0.0001; a test" in shown.output
+    assert "no bound for openvino-bf16" in str(refused.exception)
