@@ -33,8 +33,8 @@ class Crew:
         threads: Most of them.
         most: Photos decoded at once while they arrive; others, all with 0, are decoded when they are there.
         after_s: A file that takes longer than this to arrive is decoded meanwhile.
-        idle: Whether a core is free. Decoding in pieces costs a sixth more CPU time than decoding the whole:
-            it buys an early answer where nobody else waits for that time.
+        idle: Whether nothing else is done. Decoding in pieces costs a sixth more CPU time than decoding the
+            whole: it buys an early answer where nobody else waits for that time.
         elsewhere: Entered while the crew works for the present request.
         spent: Told `arrive` and the seconds of decoding, once a photo.
     """

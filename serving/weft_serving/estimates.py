@@ -58,6 +58,21 @@ def _form_doc(files: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
+def _parcel_doc() -> dict[str, Any]:
+    """A form of photos and fields, or one photo as the body with the fields in the query."""
+    files = {"photos": {"type": "array", "items": _FILE_DOC, "minItems": 1, "maxItems": PHOTOS_PER_ESTIMATE}}
+    fields: dict[str, Any] = ParcelFields.model_json_schema()["properties"]
+    told = _form_doc(files, fields)
+    for kind in ("jpeg", "png", "webp", "heic"):
+        told["requestBody"]["content"][f"image/{kind}"] = {"schema": _FILE_DOC}
+    told["parameters"] = [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": _BESIDE}
+        for name, schema in fields.items()
+    ]
+    return told
+
+
+_BESIDE: Final = "Where the body is one photo, `Content-Type: image/...`"
 _FILE_DOC: Final = {"type": "string", "format": "binary"}
 _PHOTO_PROBLEMS: Final = problem_responses(
     "bad-request", "too-slow", "photo-too-large", "request-too-large", "unsupported-photo",
@@ -69,13 +84,10 @@ _PHOTO_PROBLEMS: Final = problem_responses(
     "",
     response_model=EstimateAnswer,
     responses=_PHOTO_PROBLEMS,
-    openapi_extra=_form_doc(
-        {"photos": {"type": "array", "items": _FILE_DOC, "minItems": 1, "maxItems": PHOTOS_PER_ESTIMATE}},
-        ParcelFields.model_json_schema()["properties"],
-    ),
+    openapi_extra=_parcel_doc(),
 )
 async def create_estimate(request: Request, service: TheService) -> Response:
-    """Weigh a parcel by one to nine photos of it."""
+    """Weigh a parcel by one to nine photos of it; one photo may also be the body itself."""
     service.pool.check_room()
     try:
         told, photos = await take_photos(

@@ -239,6 +239,12 @@ def test_a_photo_may_be_the_body_itself_with_its_fields_in_the_query(server: Ser
 
     assert raw[0] == 200
     assert raw[1]["grams"] > post(server, form(data), paced=False)[1]["grams"] + 50  # of winter
+    line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    line.request("GET", "/openapi.json")
+    document = json.loads(line.getresponse().read())["paths"]["/v1/estimates"]["post"]
+    line.close()
+    assert "image/jpeg" in document["requestBody"]["content"]
+    assert {"season", "wrap", "parcel"} <= {told["name"] for told in document["parameters"]}
     assert wrong[0] == 422
     assert "there is no field 'colour'" in wrong[1]["detail"]
 
