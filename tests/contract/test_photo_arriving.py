@@ -289,3 +289,35 @@ def test_originals_of_phones_are_decoded_while_they_arrive() -> None:
 
         assert arrived.photo is not None
         assert is_the_same(data, arrived, 320)
+
+
+def test_damage_between_restart_markers_costs_a_strip_and_not_the_photo() -> None:
+    sound = jpeg(1000, 700, restart_marker_rows=1)
+    marks = [at for at in range(len(sound) - 1) if sound[at] == 0xFF and 0xD0 <= sound[at + 1] <= 0xD7]
+    start = marks[20] + 40
+    spoilt = sound[:start] + bytes(200) + sound[start + 200 :]
+
+    arrived = arrive(spoilt, longest_px=125)
+
+    assert arrived.photo is not None
+    assert is_the_same(spoilt, arrived, 125)
+    differing = (arrived.photo.pixels != decode_photo(sound, longest_px=125).pixels).any((1, 2))
+    assert 0 < differing.sum() <= 4  # rows of pixels at 1/8: one row of units is two
+
+
+def test_a_photo_that_lacks_a_restart_marker_is_damaged() -> None:
+    sound = jpeg(1000, 700, restart_marker_rows=1)
+    at = sound.index(b"\xff\xd4")
+    spoilt = sound[:at] + sound[at + 2 :]
+
+    assert verdict(arrive(spoilt, longest_px=125), 125) == verdict(spoilt, 125)
+    assert "damaged" in verdict(spoilt, 125)[1]
+
+
+def test_few_restart_markers_confine_no_damage() -> None:
+    sound = jpeg(1000, 700, restart_marker_rows=4)  # 10 of them
+    at = len(sound) // 2
+    spoilt = sound[:at] + bytes(300) + sound[at + 300 :]
+
+    assert verdict(arrive(spoilt, longest_px=125), 125) == verdict(spoilt, 125)
+    assert "damaged" in verdict(spoilt, 125)[1]
