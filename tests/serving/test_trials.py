@@ -273,5 +273,5 @@ def test_an_offer_without_a_challenger_costs_next_to_nothing(client: TestClient)
     for _ in range(10_000):
         trial.offer(model, ask_nothing, None, None)  # type: ignore[arg-type]
 
-    assert (time.thread_time() - started) / 10_000 < 50e-6  # measured: 0.1 microseconds
+    assert (time.thread_time() - started) / 10_000 < 50e-6  # measured: 0.06 microseconds
     assert sum(trial.outcomes.values()) == 0
