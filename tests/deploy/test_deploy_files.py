@@ -318,6 +318,10 @@ def test_the_balancer_reads_its_configuration(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     (server,) = json.loads(done.stdout)["apps"]["http"]["servers"].values()
+    (inside,) = [route for route in server["routes"] if route["handle"][0]["handler"] == "static_response"]
+    (matched,) = inside["match"]
+    assert {"/metrics", "/ops", "/bundles", "/v1/bundles/*"} <= set(matched["path"])
+    assert "0.0.0.0/0" not in matched["not"][0]["remote_ip"]["ranges"]
     proxy = server["routes"][-1]["handle"][0]
     assert [upstream["dial"] for upstream in proxy["upstreams"]] == ["one:8000", "other:8000"]
     assert proxy["health_checks"]["active"]["uri"] in HEALTH
