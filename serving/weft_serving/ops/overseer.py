@@ -28,6 +28,8 @@ LAG_SECONDS: Final = 0.5
 QUALITY_SECONDS: Final = 60.0
 DATABASE_SECONDS: Final = 3.0
 MARKS: Final = 200
+LINGER_SECONDS: Final = 120.0
+AT_ONCE: Final = frozenset({"WeftDatabaseAway", "WeftSwapFailed", "WeftLineAlarm"})  # over when it is over
 TASKS: Final[tuple[ServedTask, ...]] = ("weight", "composition")
 
 
@@ -67,6 +69,7 @@ class Overseer:
         self.history = History(watched.metrics)
         self.marks: deque[Mark] = deque(maxlen=MARKS)
         self.alerts: dict[tuple[str, str], tuple[Alert, float]] = {}  # what is on, and since when
+        self._seen_s: dict[tuple[str, str], float] = {}
         self.quality: Quality | None = None
         self.database_up = True
         self.started_at = time.time()
@@ -135,7 +138,8 @@ class Overseer:
 
     def _raise_alerts(self) -> None:
         found = {(alert.name, alert.about): alert for alert in find_alerts(self.standing())}
-        now = time.time()
+        now, steady_s = time.time(), time.monotonic()
+        self._seen_s |= dict.fromkeys(found, steady_s)
         for key, alert in found.items():
             since = self.alerts[key][1] if key in self.alerts else now
             if key not in self.alerts:
@@ -143,7 +147,11 @@ class Overseer:
                 self._mark("alert", f"{alert.name}: {alert.says}")
             self.alerts[key] = (alert, since)
         for key in set(self.alerts) - set(found):
+            # What hovers around its threshold is one alert, not twenty.
+            if key[0] not in AT_ONCE and steady_s - self._seen_s[key] < LINGER_SECONDS:
+                continue
             alert, _ = self.alerts.pop(key)
+            del self._seen_s[key]
             log_line("alert-over", name=alert.name)
             self._mark("over", f"{alert.name} is over")
 

@@ -162,7 +162,7 @@ async def read_ops(
             AlertAnswer(
                 name=alert.name, level=alert.level, says=alert.says, do=alert.do, since=_moment(since)
             )
-            for alert, since in overseer.alerts.values()
+            for alert, since in sorted(overseer.alerts.values(), key=lambda told: told[0].level)
         ],
         marks=[
             MarkAnswer.model_validate({"at": _moment(mark.at), "kind": mark.kind, "says": mark.says})

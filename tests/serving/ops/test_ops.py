@@ -81,6 +81,25 @@ def test_a_bundle_that_takes_over_leaves_a_mark_and_what_was_judged_is_of_it(
     assert told["quality"]["weight_sha256"] == bundle.sha256
 
 
+def test_an_alert_that_hovers_around_its_threshold_is_one_alert(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weft_serving.ops import overseer as module
+    from weft_serving.ops.alerts import Alert
+
+    slow = Alert("WeftSlow", "ticket", "slow", "Look.")
+    for found in ([slow], [], [slow], []):
+        monkeypatch.setattr(module, "find_alerts", lambda _, found=found: found)
+        told = ops(client)
+    assert [alert["name"] for alert in told["alerts"]] == ["WeftSlow"]
+    assert [mark["kind"] for mark in told["marks"] if mark["kind"] != "bundle"] == ["alert"]
+
+    monkeypatch.setattr(module, "LINGER_SECONDS", 0.0)
+    told = ops(client)
+    assert told["alerts"] == []
+    assert told["marks"][-1]["kind"] == "over"
+
+
 class Away:
     """A database that does not answer."""
 

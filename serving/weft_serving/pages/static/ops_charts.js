@@ -1,7 +1,7 @@
 // A minute a point, at most a day of them; what happened stands as a line across every chart.
 
 const HEIGHT = 170;
-const INK = { good: "#12867a", warn: "#c8692b", bad: "#b03030", calm: "#7a8f88", mark: "#8886" };
+const INK = { good: "#12867a", warn: "#c8692b", bad: "#b03030", alert: "#b0303077" };
 const per = (part, whole) => part.map((value, place) => (whole[place] ? (100 * value) / whole[place] : null));
 
 // Each chart: its place, its lines, its axes, and how the columns of /v1/ops become its values.
@@ -62,9 +62,10 @@ export class OpsCharts {
     ctx.save();
     ctx.lineWidth = devicePixelRatio;
     for (const { at, kind } of this.#marks) {
+      if (kind === "over") continue;
       const x = chart.valToPos(at, "x", true);
       if (!(x >= left && x <= left + width)) continue;
-      line(ctx, kind === "bundle" ? INK.good : kind === "alert" ? INK.bad : INK.mark, x, top, x, top + height);
+      line(ctx, kind === "bundle" ? INK.good : INK.alert, x, top, x, top + height);
     }
     if (level) {
       const y = chart.valToPos(level, "y", true);
