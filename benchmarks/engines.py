@@ -8,7 +8,6 @@ case is an engine, a number of photos in one call, and threads. Bounds are not a
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -23,7 +22,6 @@ from weft.engines import ENGINES, EngineName, fits_here, start_engine
 
 SIDES = (240, 320)  # what a frame of 640 x 480 is decoded to
 BATCHES = (1, 4, 8)
-THREADS = (1, 2)
 
 
 class Case(NamedTuple):
@@ -57,10 +55,10 @@ def runner(engine: str, model: bytes, threads: int) -> Any:
     return lambda asked: started.run({name: asked[name] for name in asked if name in takes}, large=False)
 
 
-def measure(model: bytes, rounds: int) -> list[dict[str, Any]]:
+def measure(model: bytes, rounds: int, threads: list[int]) -> list[dict[str, Any]]:
     engines = ["bare", *(name for name in ENGINES if fits_here(name))]
-    cases = [Case(*case) for case in ((e, b, t) for t in THREADS for e in engines for b in BATCHES)]
-    runners = {(e, t): runner(e, model, t) for e in engines for t in THREADS}
+    cases = [Case(*case) for case in ((e, b, t) for t in threads for e in engines for b in BATCHES)]
+    runners = {(e, t): runner(e, model, t) for e in engines for t in threads}
     asked = {batch: inputs(batch) for batch in BATCHES}
     taken: dict[Case, list[tuple[float, float]]] = {case: [] for case in cases}
     for number in range(1 + rounds):
@@ -110,17 +108,19 @@ def held(engine: str, path: Path) -> dict[str, float]:
 
 
 def memory() -> float:
-    """Most memory held so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Most memory that this process has held, MiB; `ru_maxrss` would be that of whoever started it."""
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+    return int(peak.split()[1]) / 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path, nargs="?", default=BUNDLED / "weight.onnx")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
-    rows = measure(chosen.bundle.read_bytes(), chosen.rounds)
+    rows = measure(chosen.bundle.read_bytes(), chosen.rounds, chosen.threads)
     engines = dict.fromkeys(row["engine"] for row in rows)
     about = {engine: held(engine, chosen.bundle) for engine in engines}
     if chosen.json:
