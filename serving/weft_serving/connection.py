@@ -136,6 +136,8 @@ class Connection(HttpToolsProtocol):
             )
 
     def on_response_complete(self) -> None:
+        if self.cycle.response_complete:
+            self.cycle.body = bytearray()  # unread, it would stay until the connection's next request
         super().on_response_complete()
         if self._lingering is not None:
             self._unset_keepalive_if_required()  # it has bounds of its own
