@@ -120,10 +120,10 @@ def test_an_estimate_that_cannot_be_stored_leaves_no_photo_behind(
 ) -> None:
     client = start(keep_photos=tmp_path / "kept")
 
-    def fail() -> None:
+    async def fail(*_: object) -> None:
         raise StoreError("the database failed (disk full); check that it is up and has room")
 
-    monkeypatch.setattr(type(client.app.state.service.store), "writing", lambda _: fail())
+    monkeypatch.setattr(type(client.app.state.service.store.inserts), "add", fail)
     reply = client.post("/v1/estimates", files=photos(jpeg()))
 
     assert reply.status_code == 503
