@@ -73,6 +73,42 @@ def create_app(
     if settings.keep_photos is not None:
         check_place(settings.keep_photos)
     figures = Metrics()
+    service = _make_service(settings, figures, weight=weight, fibre=fibre, store=store)
+    tracing = open_tracing(settings.otlp_endpoint)
+    figures.tell = None if tracing is None else tracing.tell
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncGenerator[None, None]:
+        overseer.start()
+        async with _working(service, lines):
+            yield
+            await overseer.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
+
+    app = Fronted(
+        title="Weft", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=running
+    )
+    app.state.service = service
+    _watch(service)
+    overseer = oversee(app, service, {} if lines is None else lines.engines)
+    for part in (estimates, compositions, explanations, stream, bundles, bundle_changes, health, metrics):
+        app.include_router(part.router)
+    app.include_router(open_inference.router)
+    pages.install(app)
+    docs_page.install(app)
+    problems.install(app)
+    if lines is not None:
+        joined.join(app, lines)
+    else:
+        joined.join_when_asked(app, store)
+    app.stand_before(lambda rest: Observe(_guarded(rest, service), metrics=figures, tracing=tracing))
+    return app
+
+
+def _make_service(
+    settings: Settings, figures: Metrics, *, weight: Bundle, fibre: Bundle, store: Store
+) -> Service:
     models = Models(
         WeightModel(weight, Weigher(weight, stage=figures.stage)), FibreModel(fibre, Identifier(fibre))
     )
@@ -88,7 +124,7 @@ def create_app(
         workers=settings.workers, budget_s=settings.batch_ms / 1000, called=partial(_tell_call, figures)
     )
     batcher.learn(weight)
-    service = Service(
+    return Service(
         settings=settings,
         models=models,
         changes=Changes(
@@ -115,49 +151,26 @@ def create_app(
         metrics=figures,
     )
 
-    @asynccontextmanager
-    async def running(_: FastAPI) -> AsyncGenerator[None, None]:
-        if lines is not None:
-            lines.start()
-        service.changes.start()
-        overseer.start()
-        hours = settings.keep_photos_hours
-        forgetting = None if hours is None else asyncio.create_task(forget_regularly(store, hours=hours))
-        yield
-        await overseer.close()
-        if forgetting is not None:
-            forgetting.cancel()
-        if lines is not None:
-            await asyncio.to_thread(lines.close)
-        await asyncio.to_thread(service.changes.close)
-        service.pool.close()
-        service.crew.close()
-        await asyncio.to_thread(batcher.close)
-        service.cubes.close()
-        store.close()
-        if tracing is not None:
-            await asyncio.to_thread(tracing.close)
 
-    app = Fronted(
-        title="Weft", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=running
-    )
-    app.state.service = service
-    _watch(service)
-    overseer = oversee(app, service, {} if lines is None else lines.engines)
-    tracing = open_tracing(settings.otlp_endpoint)
-    figures.tell = None if tracing is None else tracing.tell
-    for part in (estimates, compositions, explanations, stream, bundles, bundle_changes, health, metrics):
-        app.include_router(part.router)
-    app.include_router(open_inference.router)
-    pages.install(app)
-    docs_page.install(app)
-    problems.install(app)
+@asynccontextmanager
+async def _working(service: Service, lines: "Lines | None") -> AsyncGenerator[None, None]:
+    """From before the first request to after the last one."""
     if lines is not None:
-        joined.join(app, lines)
-    else:
-        joined.join_when_asked(app, store)
-    app.stand_before(lambda rest: Observe(_guarded(rest, service), metrics=figures, tracing=tracing))
-    return app
+        lines.start()
+    service.changes.start()
+    hours = service.settings.keep_photos_hours
+    forgetting = None if hours is None else asyncio.create_task(forget_regularly(service.store, hours=hours))
+    yield
+    if forgetting is not None:
+        forgetting.cancel()
+    if lines is not None:
+        await asyncio.to_thread(lines.close)
+    await asyncio.to_thread(service.changes.close)
+    service.pool.close()
+    service.crew.close()
+    await asyncio.to_thread(service.batcher.close)
+    service.cubes.close()
+    service.store.close()
 
 
 def _guarded(rest: App, service: Service) -> App:
