@@ -18,8 +18,8 @@ from weft.engines import EngineName, OnnxRuntime, fits_here
 from weft.errors import BundleError, EngineError, ManifestError
 from weft_datasets.manifest import Manifest, make_manifest, write_manifest
 from weft_training import engine_check
-from weft_training.admit import admit, upwards
-from weft_training.engine_check import Speed, speed_of, usual
+from weft_training.admit import admit, admit_what_fits, upwards
+from weft_training.engine_check import Speed, asked_of, speed_of, usual
 from weft_training.engine_verbs import admit as admit_verb
 from weft_training.engine_verbs import quantize as quantize_verb
 from weft_training.quantize import quantize
@@ -164,6 +164,24 @@ def test_what_is_allowed_to_differ_may_still_not_cost_accuracy(
 
     with pytest.raises(EngineError, match=r"not admitted: one\.alde .*--most-loss allows 0\.1 %"):
         admit(tiny_weight_bundle, "openvino", out, manifest_path=photos, most=0.1, most_loss_percent=0.1)
+
+
+def test_an_export_admits_what_is_installed_and_close(tiny_weight_bundle: Path) -> None:
+    pytest.importorskip("openvino")
+    native = load_bundle(tiny_weight_bundle)
+
+    card = admit_what_fits(tiny_weight_bundle.read_bytes(), native, asked_of(native, None, seed=0))
+
+    assert set(card.proof.engines["openvino"].bound) == {"grams", "low_grams", "high_grams"}
+
+
+@pytest.mark.usefixtures("an_engine_that_is_off")
+def test_an_export_leaves_out_what_is_not_close(tiny_weight_bundle: Path) -> None:
+    native = load_bundle(tiny_weight_bundle)
+
+    card = admit_what_fits(tiny_weight_bundle.read_bytes(), native, asked_of(native, None, seed=0))
+
+    assert card == native.card
 
 
 def test_the_native_engine_needs_no_admission(tiny_weight_bundle: Path, tmp_path: Path) -> None:
