@@ -1,5 +1,6 @@
 """Starting the service: every reason not to start is found, and told in one line, before the port answers."""
 
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from weft_serving.line.lines import Lines
     from weft_serving.store import Store
 
+_ROOM_BYTES: Final = 20_000_000  # some 10,000 estimates
 _FILES: Final = 128  # that are no connections: libraries, bundles, the database, streams of lines
 
 
@@ -34,6 +36,8 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
         BundleError: A bundle is missing or does not hold.
         LineError: A line's file, its rules, or the plant's MQTT or OPC UA cannot be used.
     """
+    most = most_connections(settings)
+    check_disk(settings)
     listening = listen(settings.host, settings.port)
     try:
         with ThreadPoolExecutor(thread_name_prefix="weft-load") as loading:
@@ -52,7 +56,7 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
         for line in greeting(listening, settings, weight=weight, fibre=fibre, lines=lines):
             say(line)
         log_to_stderr()
-        server = Server(_configure(app, settings), app, lines, drain_seconds=settings.drain_seconds)
+        server = Server(_configure(app, settings, most), app, lines, drain_seconds=settings.drain_seconds)
         rest_memory()
         give_back()
         server.run(sockets=[listening])
@@ -70,14 +74,14 @@ def _open_lines(settings: Settings, store: "Store", belt: Bundle) -> "Lines":
     return open_lines(settings, store, belt)
 
 
-def _configure(app: "FastAPI", settings: Settings) -> "uvicorn.Config":
+def _configure(app: "FastAPI", settings: Settings, most: int) -> "uvicorn.Config":
     import uvicorn
 
     from weft_serving.connection import StreamConnection, connection_type
 
     return uvicorn.Config(
         app,
-        http=connection_type(idle_seconds=settings.idle_seconds, most=most_connections(settings)),
+        http=connection_type(idle_seconds=settings.idle_seconds, most=most),
         ws=StreamConnection,
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=settings.trusted_proxies,
@@ -87,6 +91,20 @@ def _configure(app: "FastAPI", settings: Settings) -> "uvicorn.Config":
         ws_max_size=max(PHOTO_BYTES, FRAME_BYTES) + 3_000_000,  # a little too large is answered
         ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
     )
+
+
+def check_disk(settings: Settings) -> None:
+    """Raise StoreError where the folder of a SQLite database is all but full."""
+    scheme, _, file = settings.database_url.partition(":///")
+    folder = Path(file).parent
+    if not scheme.startswith("sqlite") or not folder.is_dir():
+        return  # the store says what is wrong with it
+    free = shutil.disk_usage(folder).free
+    if free < _ROOM_BYTES:
+        raise StoreError(
+            f"only {free:,} bytes are free in {folder}, where the database lies, needed are at least "
+            f"{_ROOM_BYTES:,}; make room or name another with --database"
+        )
 
 
 def most_connections(settings: Settings) -> int:

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from weft.card import Task
 from weft.cores import usable_cores
@@ -60,6 +61,13 @@ _VARIABLES = {
 _SECRETS = frozenset({"database_url", "admin_token", "line_token", "mqtt_url", "mqtt_password"})
 
 
+def _networks(text: str) -> str:
+    """Raise ValueError unless it is a list of addresses and networks."""
+    for each in text.split(","):
+        ip_network(each.strip(), strict=False)
+    return text
+
+
 class Settings(BaseModel):
     """One running service, fully described. Defaults live here and nowhere else."""
 
@@ -81,7 +89,7 @@ class Settings(BaseModel):
     max_wait_ms: float = Field(default=1000, ge=0, le=600_000)  # what would wait longer gets a 503
     waiting: int = Field(default=512, ge=0, le=100_000)  # jobs that may wait, however short each is
     # Addresses or networks, comma-separated, whose X-Forwarded-For is believed; None: nobody's
-    trusted_proxies: str | None = None
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] | None = None
     connections: int = Field(default=10_000, ge=1, le=1_000_000)  # open ones; then the longest idle is closed
     drain_seconds: float = Field(default=1, ge=0, le=8)  # of saying not ready, before a stop by SIGTERM
     streams: int = Field(default=16, ge=0, le=10_000)  # open connections to /v1/stream

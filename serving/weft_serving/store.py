@@ -146,7 +146,8 @@ def _write_ahead(engine: Engine) -> None:
 
 def _is_newest(engine: Engine) -> bool:
     """Whether the last migration was run here; a migration's file begins with its revision."""
-    with engine.connect() as connection:
+    # As for writing: a file that cannot be written is found out here, not by the first estimate.
+    with engine.execution_options(**_WRITING).begin() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return False
         found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

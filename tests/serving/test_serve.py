@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -231,6 +232,22 @@ def test_what_would_go_wrong_later_refuses_the_start_in_one_line(
         port = taken.getsockname()[1]
         assert f"cannot listen on 127.0.0.1:{port}" in refused(*both[:4], cwd=tmp_path, PORT=str(port))
     assert not (tmp_path / "weft.db").exists()
+
+
+def test_what_only_an_operator_can_mend_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from weft.errors import StoreError
+    from weft_serving import run
+    from weft_serving.settings import Settings, read_settings
+
+    with pytest.raises(StoreError, match=r"WEFT_TRUSTED_PROXIES: .*balancer"):
+        read_settings({"WEFT_TRUSTED_PROXIES": "10.0.0.0/8, balancer"})
+    assert read_settings({"WEFT_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}).trusted_proxies is not None
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(StoreError, match="only 4,096 bytes are free"):
+        run.check_disk(Settings(database_url=f"sqlite:///{tmp_path}/weft.db"))
+    run.check_disk(Settings(database_url="postgresql://weft@db/weft"))
 
 
 def test_bundles_are_taken_from_the_operators_folder(
