@@ -239,7 +239,8 @@ def test_a_bill_counts_cpu_time_and_memory_of_a_process() -> None:
 
 def part(cpu_ms: list[float]) -> Part:
     rounds = [Round(2.0, [0.01, 0.02, 0.03, 0.04], 0.004, [])] * 3
-    floors = [FloorRound(30.0, 7.0, 1.0), FloorRound(31.0, 7.0, 1.0), FloorRound(40.0, 9.0, 1.0)]
+    floors = [FloorRound(30.0, 7.0, 1.0, alone=30.0 + n) for n in range(2)]
+    floors += [FloorRound(31.0, 7.0, 1.0, alone=32.0)]
     return Part(floors=floors, rounds=rounds, cpu_ms=cpu_ms, half=rounds)
 
 
@@ -259,8 +260,9 @@ def test_what_is_told_are_medians_of_rounds_and_their_ratio() -> None:
     found = told([41.0, 43.0, 90.0])
 
     assert {name: found["photo"][name] for name in ("cpu_ms", "floor_cpu_ms", "ratio", "rps")} == {
-        "cpu_ms": 43.0, "floor_cpu_ms": 39.0, "ratio": 1.103, "rps": 2.0,
+        "cpu_ms": 43.0, "floor_cpu_ms": 38.0, "ratio": 1.132, "rps": 2.0,
     }  # fmt: skip
+    assert (found["photo"]["floor_alone_cpu_ms"], found["photo"]["ratio_alone"]) == (32.0, 1.344)
     assert (found["photo"]["p50_ms"], found["photo"]["p99_ms"]) == (20.0, 40.0)
     assert found["last_byte_to_answer_ms"] == 11.0
     assert found["first_answer_s"] == 1.15
@@ -282,7 +284,7 @@ def test_the_page_is_one_file_that_fetches_nothing() -> None:
     made = page(told([41.0, 43.0, 90.0]))
 
     assert made.count("<svg") == 3
-    assert "1.1 times the floor" in made
+    assert "1.13 times the floor" in made
     for word in ("http://", "https://", "<script", "src=", "@import"):
         assert word not in made
 

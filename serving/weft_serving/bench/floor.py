@@ -1,7 +1,9 @@
 """The floor: what decoding, the network and receiving bytes cost with nothing around them.
 
 A process of its own, `python -m weft_serving.bench.floor`, whose CPU time is billed as the server's is. It
-takes one JSON command a line and answers each with one. The parts are
+takes one JSON command a line and answers each with one. Two cores may be halves of one, where work costs more CPU
+time while both are busy, so that a part can be timed on several threads at once. The parts are
+
 
 - decode: `weft.photos.decode_photo` at the bundle's scale, the file already in memory;
 - run: a plain onnxruntime session on one thread, all outputs, its inputs already stacked;
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -41,9 +44,10 @@ class Floor:
         )
         self.address = Address("127.0.0.1", int(self._answer()["port"]))
 
-    def part(self, name: str, file: Path, *, seconds: float) -> float:
-        """CPU milliseconds of one `decode`, `run` or `search` of the file."""
-        return float(self._ask({"part": name, "file": str(file), "seconds": seconds})["cpu_ms"])
+    def part(self, name: str, file: Path, *, seconds: float, at_once: int) -> float:
+        """CPU milliseconds of one `decode`, `run` or `search` of the file, on so many threads at once."""
+        command = {"part": name, "file": str(file), "seconds": seconds, "at_once": at_once}
+        return float(self._ask(command)["cpu_ms"])
 
     def cpu_s(self) -> float:
         """CPU time so far; receiving is billed by the difference of two."""
@@ -136,19 +140,30 @@ class _Parts:
             self._run[str(path)] = partial(session.run, None, feed)
             self._search[str(path)] = partial(prepare_pixels, data, decode_px=px, hint=hint)
 
-    def cpu_ms(self, part: str, file: str, seconds: float) -> float:
+    def cpu_ms(self, part: str, file: str, seconds: float, at_once: int) -> float:
+        def timed(work: Callable[[], object]) -> float:
+            return _timed(work, seconds, at_once)
+
         if part == "search":  # a search decodes again, at its own scale: that is part of its price
-            return _timed(self._search[file], seconds) - _timed(self._decode[file], seconds)
-        return _timed({"decode": self._decode, "run": self._run}[part][file], seconds)
+            return timed(self._search[file]) - timed(self._decode[file])
+        return timed({"decode": self._decode, "run": self._run}[part][file])
 
 
-def _timed(work: Callable[[], object], seconds: float) -> float:
+def _timed(work: Callable[[], object], seconds: float, at_once: int) -> float:
+    """CPU milliseconds of one, while `at_once` threads do it again and again."""
     work()
-    until, count, start = time.monotonic() + seconds, 0, time.process_time()
-    while time.monotonic() < until or count < 3:
-        work()
-        count += 1
-    return 1000 * (time.process_time() - start) / count
+    until, start = time.monotonic() + seconds, time.process_time()
+
+    def again(_: int) -> int:
+        count = 0
+        while time.monotonic() < until or count < 3:
+            work()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(at_once) as threads:
+        counts = sum(threads.map(again, range(at_once)))
+    return 1000 * (time.process_time() - start) / counts
 
 
 async def _serve(bundle: Path, files: Sequence[Path]) -> None:
@@ -163,7 +178,7 @@ async def _serve(bundle: Path, files: Sequence[Path]) -> None:
         if command["part"] == "cpu":
             told = {"cpu_s": time.process_time()}
         else:
-            told = {"cpu_ms": parts.cpu_ms(command["part"], command["file"], command["seconds"])}
+            told = {"cpu_ms": parts.cpu_ms(**command)}
         print(json.dumps(told), flush=True)
     server.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from weft.cores import usable_cores
 from weft_serving.bench.bill import Bill, bill, can_bill
 from weft_serving.bench.floor import Floor
 from weft_serving.bench.load import Crew, Round, Work, send_slowly
@@ -45,16 +46,21 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class FloorRound:
-    """CPU milliseconds a request."""
+    """CPU milliseconds a request, with every core at it; `alone`: decode and run on one thread."""
 
     decode: float
     run: float
     receive: float
     search: float = 0.0
+    alone: float = 0.0
 
     @property
     def total(self) -> float:
         return self.decode + self.run + self.receive + self.search
+
+    @property
+    def total_alone(self) -> float:
+        return self.alone + self.receive + self.search
 
 
 @dataclass(slots=True)
@@ -100,6 +106,9 @@ class Part:
                 name: _rounded(median(getattr(each, name) for each in self.floors))
                 for name in ("decode", "run", "receive", "search")
             }
+            alone = median(each.total_alone for each in self.floors)
+            made["floor_alone_cpu_ms"] = _rounded(alone)
+            made["ratio_alone"] = None if cpu is None else round(cpu / alone, 3)
             made["rounds"]["floor_cpu_ms"] = [_rounded(each.total) for each in self.floors]
         return made
 
@@ -179,9 +188,14 @@ async def _all_rounds(
 
 async def floor_round(floor: Floor, work: Work, file: Path, plan: Plan) -> FloorRound:
     seconds = min(1.0, plan.seconds / 2)
-    decode = await asyncio.to_thread(floor.part, "decode", file, seconds=seconds)
-    run = await asyncio.to_thread(floor.part, "run", file, seconds=seconds)
-    search = await asyncio.to_thread(floor.part, "search", file, seconds=seconds) if work.fields else 0.0
+
+    async def part(name: str, at_once: int) -> float:
+        return await asyncio.to_thread(floor.part, name, file, seconds=seconds, at_once=at_once)
+
+    cores = usable_cores()
+    decode, run = await part("decode", cores), await part("run", cores)
+    alone = await part("decode", 1) + await part("run", 1)
+    search = await part("search", cores) if work.fields else 0.0
     bare = Work(work.name, work.bodies, [None] * len(work.bodies), work.bound, fields=work.fields)
     crew = await Crew.hire(floor.address, bare, plan.clients)
     try:
@@ -190,7 +204,7 @@ async def floor_round(floor: Floor, work: Work, file: Path, plan: Plan) -> Floor
         receive = 1000 * (floor.cpu_s() - before) / len(load.latencies_s)
     finally:
         crew.dismiss()
-    return FloorRound(decode, run, receive, search)
+    return FloorRound(decode, run, receive, search, alone)
 
 
 async def _one_round(

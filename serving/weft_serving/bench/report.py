@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from weft.cores import usable_cores
 from weft_serving.bench.measure import Found, Plan
 
 ABOUT: Final = {
@@ -49,7 +50,7 @@ def surroundings(*, bundle: Path, files: dict[str, Sequence[bytes]], plan: Plan)
     return {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": usable_cores(),
             "processor": _processor(),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
@@ -85,7 +86,8 @@ def lines(told: dict[str, Any]) -> list[str]:
     for name, words in ABOUT.items():
         if "floor" in told.get(name, {}):
             parts = (f"{part} {ms:g}" for part, ms in told[name]["floor"].items() if ms)
-            made.append(f"floor, {words}: {' + '.join(parts)} ms")
+            alone = f"with one core at work {told[name]['floor_alone_cpu_ms']:g}"
+            made.append(f"floor, {words}: {' + '.join(parts)} ms; {alone}")
     if turned := sum(told[name]["turned_away"] for name in ABOUT if name in told):
         made.append(f"{turned} requests were turned away with 503 and Retry-After; figures are of the others")
     if "last_byte_to_answer_ms" in told:
