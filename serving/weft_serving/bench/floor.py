@@ -1,8 +1,8 @@
 """The floor: what decoding, the network and receiving bytes cost with nothing around them.
 
 A process of its own, `python -m weft_serving.bench.floor`, whose CPU time is billed as the server's is. It
-takes one JSON command a line and answers each with one. Two cores may be halves of one, where work costs more CPU
-time while both are busy, so that a part can be timed on several threads at once. The parts are
+takes one JSON command a line and answers each with one. Two cores may be halves of one, where work costs more
+CPU time while both are busy, so that a part can be timed on several threads at once. The parts are
 
 
 - decode: `weft.photos.decode_photo` at the bundle's scale, the file already in memory;
