@@ -360,3 +360,31 @@ def test_a_challenger_in_the_folder_is_put_on_trial_and_leaves_with_its_file(
 
     challenger_of(folder / "weight.onnx").unlink()
     wait_for(lambda: standing(served)["challenger"] is None)
+
+
+@pytest.mark.parametrize("way", ["estimate", "added photo", "stream"])
+def test_a_swap_in_the_middle_of_a_request_leaves_it_its_bundle(
+    served: TestClient, heavier: bytes, photos: Any, jpeg: Any, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    first, model = standing(served)["sha256"], running(served)
+    estimate = weigh(served, photos, jpeg)["id"]
+    slot = served.app.state.service.changes.slot("weight")  # type: ignore[attr-defined]
+    weighs = model.weigher.weigh
+
+    def swapped_meanwhile(*asked: Any, **known: Any) -> Any:
+        slot.install(heavier, "a test")
+        return weighs(*asked, **known)
+
+    monkeypatch.setattr(model.weigher, "weigh", swapped_meanwhile)
+    if way == "estimate":
+        answer = weigh(served, photos, jpeg)
+    elif way == "added photo":
+        answer = served.post(f"/v1/estimates/{estimate}/photos", files=photos(jpeg(1))).json()
+    else:
+        with served.websocket_connect("/v1/stream") as line:
+            line.send_json({"task": "weight"})
+            line.send_bytes(jpeg())
+            answer = line.receive_json()
+
+    assert standing(served)["sha256"] == sha(heavier)
+    assert (answer["bundle"]["sha256"], answer["low_grams"] is None) == (first, False)
