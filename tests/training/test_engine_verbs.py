@@ -18,7 +18,7 @@ from weft.engines import EngineName, OnnxRuntime, fits_here
 from weft.errors import BundleError, EngineError, ManifestError
 from weft_datasets.manifest import Manifest, make_manifest, write_manifest
 from weft_training import engine_check
-from weft_training.admit import admit, admit_what_fits, upwards
+from weft_training.admit import admit, admit_what_fits, bound_of
 from weft_training.engine_check import Speed, asked_of, speed_of, usual
 from weft_training.engine_verbs import admit as admit_verb
 from weft_training.engine_verbs import quantize as quantize_verb
@@ -275,9 +275,12 @@ def test_a_ratio_is_that_of_alternating_rounds(tiny_weight_bundle: Path) -> None
     assert str(Speed(1.0, 1.0, 1.0, 0.9, 1.1)).startswith("not faster here")
 
 
-@pytest.mark.parametrize(("value", "bound"), [(0.0123, 0.013), (0.011, 0.011), (1e-6, 1e-6), (0.0999, 0.1)])
-def test_a_bound_is_rounded_up(value: float, bound: float) -> None:
-    assert upwards(value) == pytest.approx(bound)
+@pytest.mark.parametrize(
+    ("measured", "bound"),
+    [(0.0082, 0.013), (0.02, 0.03), (0.0, 1e-6), (0.0659, 0.099), (0.665, 1.0), (np.inf, np.inf), (2.7, 4.1)],
+)
+def test_a_bound_has_something_to_spare_and_is_rounded_up(measured: float, bound: float) -> None:
+    assert bound_of(measured) == pytest.approx(bound)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ MOST: Final = 0.02  # grams by 2 %, shares by 2 points
 # Of what is said beside the answer: where a photo's side falls on the edge of a cell of the judge's map, the
 # last bit of a division decides whether it counts, in float32 too (0.06 of a chance among 214 inputs).
 _MOST_BESIDE: Final = 0.1
-SPARE: Final = 1.5
+_SPARE: Final = 1.5
 _LEAST: Final = 1e-6  # float32 rounds at 1e-7
 
 
@@ -92,14 +92,14 @@ def admit(
 def prove_engine(native: Bundle, other: Bundle, asked: list[Inputs]) -> EngineProof:
     """How far the other engine is from the native one; EngineError where no bound under 1 would hold."""
     measured = largest_gaps(other, [native.run(inputs) for inputs in asked], asked)
-    wide = {name: far for name, far in measured.items() if not SPARE * far < 1}
+    bound = {name: bound_of(far) for name, far in measured.items()}
+    wide = {name: far for name, far in measured.items() if not bound[name] < 1}
     if wide:
         worst = max(wide, key=lambda name: wide[name])
         raise EngineError(
             f"{native.source}: {other.engine} is not admitted: {worst} differs by up to {wide[worst]:.2g}, "
             f"nothing is proven by that; keep {NATIVE}"
         )
-    bound = {name: upwards(max(SPARE * far, _LEAST)) for name, far in measured.items()}
     return EngineProof(
         bound=bound, measured=measured, cases=len(asked), measured_on=measured_on(other.engine)
     )
@@ -134,7 +134,10 @@ def admit_what_fits(model: bytes, native: Bundle, asked: list[Inputs], *, most: 
     return card
 
 
-def upwards(value: float) -> float:
-    """Rounded up to two digits: a bound is no measurement."""
+def bound_of(measured: float, *, least: float = _LEAST) -> float:
+    """With something to spare, rounded up to two digits; 1 or more proves nothing."""
+    value = max(_SPARE * measured, least)
+    if not math.isfinite(value):
+        return math.inf
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return round(math.ceil(value / step) * step, 12)
+    return round(math.ceil(value / step - 1e-9) * step, 12)

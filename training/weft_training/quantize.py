@@ -33,7 +33,7 @@ from weft.card import Card, Proof
 from weft.engines import NATIVE, start_engine
 from weft.errors import BundleError, ManifestError
 from weft_datasets.manifest import Manifest, read_manifest
-from weft_training.admit import SPARE, upwards
+from weft_training.admit import bound_of
 from weft_training.engine_check import (
     Loss,
     Speed,
@@ -120,9 +120,9 @@ def _proof(
         *largest_gaps(child, [parent.run(inputs) for inputs in asked], asked).values(),
         *largest_gaps(child, [dict(answer) for _, answer in proof], [dict(i) for i, _ in proof]).values(),
     )
-    if not SPARE * measured < 1:
+    bound = bound_of(measured, least=parent.card.proof.bound)
+    if not bound < 1:
         return None
-    bound = upwards(max(SPARE * measured, parent.card.proof.bound))
     return Proof(engine=NATIVE, bound=bound, measured=measured, cases=len(asked) + len(proof))
 
 
