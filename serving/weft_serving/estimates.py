@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from fastapi import Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -158,7 +159,8 @@ async def weigh_estimate(estimate_id: str, request: Request, service: TheService
         weighing = Weighing.model_validate_json(body)
     except ValidationError as error:
         raise invalid(error, need='send {"grams": 1234}, at least 0.1 and at most 1,000,000') from error
-    return await service.pool.run(lambda: _weigh(service, estimate_id, weighing))
+    # Not in the pool: the scale's word must not wait behind photos, nor be refused because of them.
+    return await run_in_threadpool(_weigh, service, estimate_id, weighing)
 
 
 def prepare_photos(

@@ -84,8 +84,7 @@ class BodyGuard:
                 return
             await self._app(scope, body.receive, guarded_send)
         finally:
-            self.holding.ended(body)
-            self.holding.release(body.held)
+            self.holding.answered(body, body.held)
 
     def _check_room(self, scope: Scope) -> None:
         for path, template in _QUEUED:

@@ -1,20 +1,21 @@
 """How many bytes of bodies are in memory, over all requests, and which bodies may be read on.
 
 A body that would only wait for a thread need not wait in memory: beyond a quarter of the most bytes,
-large bodies are read on only by those that came first, and TCP slows the others down. They get through
-one after the other, so no two of them can wait for each other. Beyond the most bytes, requests are
-refused.
+large bodies are read on only while there are fewer of them, read or being read, than threads and one;
+the oldest first, so that no two of them can wait for each other. TCP slows the others down. Beyond the
+most bytes, requests are refused.
 """
 
 import asyncio
 from collections.abc import Hashable
+from itertools import islice
 from typing import Final
 
 from weft_serving.pool import Pool
 from weft_serving.problems import BusyError
 
 _PAUSE_SHARE: Final = 0.25
-_SPARE: Final = 1  # bodies read on beside as many as there are threads: the next one is there in time
+_SPARE: Final = 1  # bodies beside as many as there are threads: the next one is there in time
 
 
 class Holding:
@@ -31,6 +32,7 @@ class Holding:
         self._pause_bytes = _PAUSE_SHARE * most_bytes
         self._pool = pool
         self._arriving: dict[Hashable, None] = {}  # large bodies, the oldest first
+        self._whole: set[Hashable] = set()  # large bodies that have come, until their requests are answered
         self._held_up: dict[Hashable, asyncio.Future[None]] = {}
 
     def take(self, count: int) -> None:
@@ -59,16 +61,22 @@ class Holding:
                 self._held_up.pop(body, None)
 
     def ended(self, body: Hashable) -> None:
-        """Nothing more of it will be read."""
+        """Nothing more of it will be read; it is held until `answered`."""
         if body in self._arriving:
             del self._arriving[body]
-            self._let_on()
+            self._whole.add(body)
+
+    def answered(self, body: Hashable, held: int) -> None:
+        """Nothing is held of it any more; `held` bytes were."""
+        self._arriving.pop(body, None)
+        self._whole.discard(body)
+        self.release(held)
 
     def _may_read(self, body: Hashable) -> bool:
         if self.bytes <= self._pause_bytes:
             return True
-        first = zip(self._arriving, range(self._pool.workers + _SPARE), strict=False)
-        return any(body is early for early, _ in first)
+        places = self._pool.workers + _SPARE - len(self._whole)
+        return body in islice(self._arriving, max(0, places))
 
     def _let_on(self) -> None:
         for body, future in self._held_up.items():

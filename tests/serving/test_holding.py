@@ -1,0 +1,67 @@
+"""Bytes of bodies in memory: large bodies are read in turn, and none waits for another for ever."""
+
+import asyncio
+
+import pytest
+
+from weft_serving.holding import Holding
+from weft_serving.pool import Pool
+from weft_serving.problems import BusyError
+
+
+def test_beyond_a_quarter_only_the_oldest_bodies_are_read_on_and_the_next_follows_when_one_has_come() -> None:
+    async def scenario() -> list[str]:
+        pool = Pool(workers=1, waiting=9)
+        holding, read = Holding(400, pool), list[str]()
+        held: list[int] = []
+
+        async def arrive(name: str, pieces: int) -> None:
+            for _ in range(pieces):
+                await holding.wait_to_read(name)
+                holding.take(60)
+                held.append(holding.bytes)
+                read.append(name)
+                await asyncio.sleep(0)
+            holding.ended(name)
+            await asyncio.sleep(0.01)  # it is worked on
+            holding.answered(name, 60 * pieces)
+
+        await asyncio.gather(*(arrive(name, 2) for name in "abcd"))
+        assert holding.bytes == 0
+        assert max(held) == 240  # two at once: one for the thread, one more
+        return read
+
+    read = asyncio.run(scenario())
+
+    assert sorted(read) == list("aabbccdd")
+    assert read.index("d") > max(n for n, name in enumerate(read) if name == "b")
+
+
+def test_a_body_that_is_held_up_counts_as_waiting_work_and_leaves_when_its_client_does() -> None:
+    async def scenario() -> None:
+        pool = Pool(workers=1, waiting=9)
+        holding = Holding(400, pool)
+        holding.take(200)
+        for name in "ab":
+            await holding.wait_to_read(name)
+        third = asyncio.create_task(holding.wait_to_read("c"))
+        await asyncio.sleep(0)
+        assert pool.jobs == 1
+        third.cancel()
+        await asyncio.gather(third, return_exceptions=True)
+        holding.answered("c", 0)
+        assert pool.jobs == 0
+        holding.ended("a")
+        await holding.wait_to_read("b")
+
+    asyncio.run(scenario())
+
+
+def test_beyond_the_most_bytes_requests_are_refused() -> None:
+    holding = Holding(100, Pool(workers=1, waiting=0))
+    holding.take(100)
+
+    with pytest.raises(BusyError, match="too many uploads") as refused:
+        holding.take(1)
+
+    assert refused.value.reason == "bytes"
