@@ -44,10 +44,18 @@ class Floor:
         )
         self.address = Address("127.0.0.1", int(self._answer()["port"]))
 
-    def part(self, name: str, file: Path, *, seconds: float, at_once: int) -> float:
-        """CPU milliseconds of one `decode`, `run` or `search` of the file, on so many threads at once."""
-        command = {"part": name, "file": str(file), "seconds": seconds, "at_once": at_once}
-        return float(self._ask(command)["cpu_ms"])
+    def work(self, file: Path, *, seconds: float, at_once: int) -> tuple[float, float]:
+        """CPU milliseconds of decoding the file and of running the model, on so many threads at once."""
+        decode, run = self._ask({"part": "work", "file": str(file), "seconds": seconds, "at_once": at_once})[
+            "ms"
+        ]
+        return float(decode), float(run)
+
+    def search(self, file: Path, *, seconds: float, at_once: int) -> float:
+        """CPU milliseconds that looking for a mark adds to decoding."""
+        command = {"part": "search", "file": str(file), "seconds": seconds, "at_once": at_once}
+        with_it, without = self._ask(command)["ms"]
+        return float(with_it) - float(without)
 
     def cpu_s(self) -> float:
         """CPU time so far; receiving is billed by the difference of two."""
@@ -140,30 +148,39 @@ class _Parts:
             self._run[str(path)] = partial(session.run, None, feed)
             self._search[str(path)] = partial(prepare_pixels, data, decode_px=px, hint=hint)
 
-    def cpu_ms(self, part: str, file: str, seconds: float, at_once: int) -> float:
-        def timed(work: Callable[[], object]) -> float:
-            return _timed(work, seconds, at_once)
+    def ms(self, part: str, file: str, seconds: float, at_once: int) -> list[float]:
+        """CPU milliseconds of two things done in turn, as a request does: each finds the other's caches."""
+        pair = {
+            "work": (self._decode[file], self._run[file]),
+            "search": (self._search[file], self._decode[file]),  # it decodes again, at its own scale
+        }[part]
+        return _timed(pair, seconds, at_once)
 
-        if part == "search":  # a search decodes again, at its own scale: that is part of its price
-            return timed(self._search[file]) - timed(self._decode[file])
-        return timed({"decode": self._decode, "run": self._run}[part][file])
 
+def _timed(
+    pair: tuple[Callable[[], object], Callable[[], object]], seconds: float, at_once: int
+) -> list[float]:
+    first, second = pair
+    first()
+    second()
+    until = time.monotonic() + seconds
 
-def _timed(work: Callable[[], object], seconds: float, at_once: int) -> float:
-    """CPU milliseconds of one, while `at_once` threads do it again and again."""
-    work()
-    until, start = time.monotonic() + seconds, time.process_time()
-
-    def again(_: int) -> int:
-        count = 0
+    def again(_: int) -> tuple[float, float, int]:
+        spent, count = [0.0, 0.0], 0
         while time.monotonic() < until or count < 3:
-            work()
+            start = time.thread_time()
+            first()
+            between = time.thread_time()
+            second()
+            spent[0] += between - start
+            spent[1] += time.thread_time() - between
             count += 1
-        return count
+        return spent[0], spent[1], count
 
     with ThreadPoolExecutor(at_once) as threads:
-        counts = sum(threads.map(again, range(at_once)))
-    return 1000 * (time.process_time() - start) / counts
+        made = list(threads.map(again, range(at_once)))
+    count = sum(each[2] for each in made)
+    return [1000 * sum(each[n] for each in made) / count for n in (0, 1)]
 
 
 async def _serve(bundle: Path, files: Sequence[Path]) -> None:
@@ -175,10 +192,8 @@ async def _serve(bundle: Path, files: Sequence[Path]) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         command: dict[str, Any] = json.loads(line)
-        if command["part"] == "cpu":
-            told = {"cpu_s": time.process_time()}
-        else:
-            told = {"cpu_ms": parts.cpu_ms(**command)}
+        bill = command["part"] == "cpu"
+        told = {"cpu_s": time.process_time()} if bill else {"ms": parts.ms(**command)}
         print(json.dumps(told), flush=True)
     server.close()
 

@@ -188,14 +188,12 @@ async def _all_rounds(
 
 async def floor_round(floor: Floor, work: Work, file: Path, plan: Plan) -> FloorRound:
     seconds = min(1.0, plan.seconds / 2)
-
-    async def part(name: str, at_once: int) -> float:
-        return await asyncio.to_thread(floor.part, name, file, seconds=seconds, at_once=at_once)
-
     cores = usable_cores()
-    decode, run = await part("decode", cores), await part("run", cores)
-    alone = await part("decode", 1) + await part("run", 1)
-    search = await part("search", cores) if work.fields else 0.0
+    decode, run = await asyncio.to_thread(floor.work, file, seconds=seconds, at_once=cores)
+    alone = sum(await asyncio.to_thread(floor.work, file, seconds=seconds, at_once=1))
+    search = 0.0
+    if work.fields:
+        search = await asyncio.to_thread(floor.search, file, seconds=seconds, at_once=cores)
     bare = Work(work.name, work.bodies, [None] * len(work.bodies), work.bound, fields=work.fields)
     crew = await Crew.hire(floor.address, bare, plan.clients)
     try:
