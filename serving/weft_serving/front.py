@@ -1,7 +1,7 @@
 """What stands before FastAPI: what observes and guards every request, and the short way to the busiest route.
 
 A frame takes 8 ms of computing. FastAPI's and Starlette's layers (five middlewares, a router that asks route
-by route, dependencies, two exit stacks) would add 1.3 ms to each. So our own layers stand outside of theirs,
+by route, dependencies, two exit stacks) add 0.4 ms to each. So our own layers stand outside of theirs,
 and what carries photos goes from our guard straight to its endpoint. FastAPI knows the same endpoint: it is
 in `/docs`, and answers the same there.
 """
