@@ -155,9 +155,7 @@ def _png_or_webp(data: bytes, header: Header, longest_px: int | None) -> Photo:
 
 
 def _heif(data: bytes, longest_px: int | None) -> Photo:
-    file = pi_heif.open_heif(
-        io.BytesIO(data), convert_hdr_to_8bit=True
-    )  # reads boxes, decodes nothing yet
+    file = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)  # reads boxes, decodes nothing yet
     width, height = file.size
     check_size(width, height, True)
     # The container's own rotation is applied by the decoder; the EXIF orientation beside it only repeats it.
