@@ -6,6 +6,7 @@ python -m benchmarks.peers show out/peers.json --picture docs/images/peers.png
 """
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def run(
     table: Path | None,
 ) -> None:
     """Measure NAMES, or all that are installed, and Weft."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started ends with it
     told = read_table(*([table] if table else []))
     if model not in told.models:
         raise click.ClickException(f"--model is {model!r}; the table has {', '.join(told.models)}")

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -16,7 +18,7 @@ from starlette.testclient import TestClient
 
 from weft.errors import BenchError
 from weft_serving.bench import scenes
-from weft_serving.bench.bill import bill, shared_mib
+from weft_serving.bench.bill import bill, family, shared_mib
 from weft_serving.bench.cli import bench
 from weft_serving.bench.load import Crew, Round, Work, arrivals, send_slowly
 from weft_serving.bench.measure import FloorRound, Found, Part, Plan, share_below
@@ -388,3 +390,20 @@ def test_a_server_that_runs_already_is_measured_by_its_address(tiny_weight_bundl
     assert "memory_mib" not in found
     assert other.exit_code == 1
     assert "name the bundle that this server serves with --bundle" in other.stderr
+
+
+@pytest.mark.slow
+@linux
+def test_a_bench_that_is_told_to_stop_leaves_no_server_behind(tiny_weight_bundle: Path) -> None:
+    command = [sys.executable, "-m", "weft", "bench", "--only", "frame_http", "--seconds", "60"]
+    process = subprocess.Popen(
+        [*command, "--bundle", str(tiny_weight_bundle)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 60
+    while len(started := family(process.pid)) < 3 and time.monotonic() < until:  # the floor, the server
+        time.sleep(0.1)
+    process.terminate()
+
+    assert process.wait(60) == 143
+    assert len(started) == 3
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)

@@ -37,11 +37,17 @@ PARTS = ("photo", "photo_mark", "frame_http", "frame_ws", "start", "overload")
 def bench(as_json: bool, html: Path | None, **chosen: Any) -> None:
     """Measure a server here: CPU time a request against the floor, latency, start, memory."""
     import json
+    import signal
+    import sys
 
     from weft.errors import WeftError
     from weft_serving.bench.report import lines
     from weft_serving.bench.run import run_bench
 
+    def stop(signum: int, frame: object) -> None:
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, stop)  # its servers end with it, also where it is told to stop
     try:
         told = run_bench(say=lambda text: click.echo(text, err=True), **chosen)
         if html is not None:
@@ -50,6 +56,8 @@ def bench(as_json: bool, html: Path | None, **chosen: Any) -> None:
             html.write_text(page(told), encoding="utf-8")
     except (WeftError, OSError) as error:
         raise click.ClickException(str(error)) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
     click.echo(json.dumps(told, indent=2, allow_nan=False) if as_json else "\n".join(lines(told)))
     if html is not None:
         click.echo(f"plots: {html}", err=True)
