@@ -33,7 +33,7 @@ from weft_serving.bench.talk import Address, HttpLine, dial
 # What a start imports, in the order in which it does, without doing anything with it.
 IMPORTS: Final = (
     "import gc; gc.disable(); import weft_serving.cli, weft_serving.run, weft_serving.app, "
-    "weft_serving.logs, weft_serving.stopping, weft_serving.connection, weft_serving.store"
+    "weft_serving.watch.logs, weft_serving.door.stopping, weft_serving.door.connection, weft_serving.store"
 )
 
 

@@ -13,38 +13,38 @@ from weft.bundle import Bundle
 from weft.identifier import Identifier
 from weft.weigher import Weigher
 from weft_serving import (
-    bundle_changes,
-    bundles,
     compositions,
     docs_page,
     estimates,
     explanations,
     health,
-    metrics,
     open_inference,
     pages,
     problems,
     stream,
 )
-from weft_serving.arriving import Crew
-from weft_serving.batcher import Batcher
-from weft_serving.bundle_figures import BundleFigures
-from weft_serving.changes import Changes
-from weft_serving.front import Fronted, ShortWay
-from weft_serving.guard import App, BodyGuard
+from weft_serving.bundles import routes as bundle_changes
+from weft_serving.bundles import shown as bundles
+from weft_serving.bundles.batcher import Batcher
+from weft_serving.bundles.changes import Changes
+from weft_serving.bundles.figures import BundleFigures
+from weft_serving.bundles.models import FibreModel, Models, WeightModel
+from weft_serving.door.arriving import Crew
+from weft_serving.door.front import Fronted, ShortWay
+from weft_serving.door.guard import App, BodyGuard
+from weft_serving.door.pool import Pool
 from weft_serving.kept import check_place
 from weft_serving.kept_lifetime import forget_regularly
 from weft_serving.line import joined
-from weft_serving.metrics import Metrics
-from weft_serving.models import FibreModel, Models, WeightModel
-from weft_serving.observe import Observe
 from weft_serving.ops.page import oversee
-from weft_serving.pool import Pool
 from weft_serving.recent import Recent
 from weft_serving.service import Service
 from weft_serving.settings import Settings
 from weft_serving.store import Store
-from weft_serving.tracing import open_tracing
+from weft_serving.watch import metrics
+from weft_serving.watch.metrics import Metrics
+from weft_serving.watch.observe import Observe
+from weft_serving.watch.tracing import open_tracing
 
 if TYPE_CHECKING:
     from weft_serving.line.lines import Lines

@@ -18,8 +18,9 @@ from weft.limits import SCAN_FILE_BYTES
 from weft.scans import read_scan
 from weft.spectra import Cube, Quantity, Scan, make_scan
 from weft_serving.answers import Answered
-from weft_serving.comparing import identifying
+from weft_serving.bundles.comparing import identifying
 from weft_serving.declarations import DeclarationsAnswer, answer_declarations
+from weft_serving.door.uploads import Form, Upload, media_type, read_body, read_form
 from weft_serving.maps import draw_map, legend
 from weft_serving.problems import (
     ContentTypeError,
@@ -30,7 +31,6 @@ from weft_serving.problems import (
 )
 from weft_serving.service import BundleName, Service, TheService, is_id
 from weft_serving.tables import CompositionRow
-from weft_serving.uploads import Form, Upload, media_type, read_body, read_form
 
 router = APIRouter(prefix="/v1/compositions", tags=["compositions"])
 _SUM_TOLERANCE: Final = 1e-3

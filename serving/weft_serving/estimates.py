@@ -15,9 +15,12 @@ from weft.marks import MarkHint
 from weft.photos import PhotoFile
 from weft.weigher import Estimate, Prepared
 from weft_serving.answers import EstimateAnswer, answer_weight, answered
-from weft_serving.caller import check_caller
+from weft_serving.bundles.comparing import weighing
+from weft_serving.bundles.models import WeightModel
 from weft_serving.circumstances import Circumstances, ParcelFields
-from weft_serving.comparing import weighing
+from weft_serving.door.caller import check_caller
+from weft_serving.door.intake import take_photos
+from weft_serving.door.uploads import media_type, read_body
 from weft_serving.estimate_rows import (
     NewEstimate,
     OvertakenError,
@@ -29,9 +32,7 @@ from weft_serving.estimate_rows import (
     save_estimate,
     store_new,
 )
-from weft_serving.intake import take_photos
 from weft_serving.kept import read_kept
-from weft_serving.models import WeightModel
 from weft_serving.problems import (
     ContentTypeError,
     InvalidRequestError,
@@ -42,7 +43,6 @@ from weft_serving.problems import (
 )
 from weft_serving.service import Service, TheService
 from weft_serving.tables import EstimateRow, WeighingRow, now
-from weft_serving.uploads import media_type, read_body
 
 router = APIRouter(prefix="/v1/estimates", tags=["estimates"])
 _FIELDS: Final = frozenset({"mark", "mark_mm", "season", "wrap", "parcel"})

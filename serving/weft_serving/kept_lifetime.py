@@ -8,9 +8,9 @@ from sqlalchemy import String, cast, select
 
 from weft.errors import StoreError
 from weft_serving.kept import forget_photos
-from weft_serving.observe import log_line
 from weft_serving.store import Store
 from weft_serving.tables import EstimateRow, now
+from weft_serving.watch.observe import log_line
 
 _AT_ONCE: Final = 100  # estimates in one transaction
 _MOST_SECONDS: Final = 3600.0  # between two rounds

@@ -45,9 +45,9 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
             bundles = [loading.submit(_load, settings, task) for task in tasks]
             # What loads the models holds no lock of Python's for most of the time: import the rest beside it.
             from weft_serving.app import create_app
-            from weft_serving.logs import log_to_stderr
-            from weft_serving.stopping import Server
+            from weft_serving.door.stopping import Server
             from weft_serving.store import open_store
+            from weft_serving.watch.logs import log_to_stderr
 
             weight, fibre, *belt = (bundle.result() for bundle in bundles)
         store = open_store(settings.database_url)
@@ -77,7 +77,7 @@ def _open_lines(settings: Settings, store: "Store", belt: Bundle) -> "Lines":
 def _configure(app: "FastAPI", settings: Settings, most: int) -> "uvicorn.Config":
     import uvicorn
 
-    from weft_serving.connection import StreamConnection, connection_type
+    from weft_serving.door.connection import StreamConnection, connection_type
 
     return uvicorn.Config(
         app,

@@ -6,16 +6,16 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from weft_serving.arriving import Crew
-from weft_serving.batcher import Batcher
-from weft_serving.changes import Changes
-from weft_serving.metrics import Metrics
-from weft_serving.models import BundleName as BundleName
-from weft_serving.models import Models
-from weft_serving.pool import Pool
+from weft_serving.bundles.batcher import Batcher
+from weft_serving.bundles.changes import Changes
+from weft_serving.bundles.models import BundleName as BundleName
+from weft_serving.bundles.models import Models
+from weft_serving.door.arriving import Crew
+from weft_serving.door.pool import Pool
 from weft_serving.recent import Recent
 from weft_serving.settings import Settings
 from weft_serving.store import Store
+from weft_serving.watch.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)

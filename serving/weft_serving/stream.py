@@ -20,13 +20,13 @@ from weft.limits import PHOTO_BYTES, SPECTRUM_POINTS
 from weft.spectra import Quantity, Scan, make_scan
 from weft.weigher import Estimate, Prepared
 from weft_serving.answers import Answered, answer_weight
+from weft_serving.bundles.comparing import identifying, weighing
+from weft_serving.bundles.models import FibreModel, WeightModel
 from weft_serving.circumstances import Circumstances
-from weft_serving.comparing import identifying, weighing
 from weft_serving.compositions import answer_composition
+from weft_serving.door.greeting import read_greeting
+from weft_serving.door.turns import Keeping, every, newest
 from weft_serving.estimates import prepare_photos, weigh_together
-from weft_serving.greeting import read_greeting
-from weft_serving.models import FibreModel, WeightModel
-from weft_serving.observe import log_fault
 from weft_serving.problems import (
     BusyError,
     InvalidRequestError,
@@ -35,7 +35,7 @@ from weft_serving.problems import (
     problem_of,
 )
 from weft_serving.service import Service, service_of
-from weft_serving.turns import Keeping, every, newest
+from weft_serving.watch.observe import log_fault
 
 router = APIRouter()
 _GREETING_SECONDS: Final = 30.0

@@ -109,6 +109,6 @@ class TrialRow(Base):
     served_sha256: Mapped[str] = mapped_column(String(64))
     challenger_sha256: Mapped[str] = mapped_column(String(64))
     subject: Mapped[str | None] = mapped_column(String(32))  # id of the estimate, to find its weighings
-    figures: Mapped[dict[str, Any]] = mapped_column(JSON)  # see `weft_serving.comparing`
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON)  # see `weft_serving.bundles.comparing`
 
     __table_args__ = (Index("ix_trial_pair", "challenger_sha256", "served_sha256", "number"),)

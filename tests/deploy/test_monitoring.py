@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from weft_serving.line.exposition import LineFigures
-from weft_serving.metrics import Metrics
 from weft_serving.ops import alerts
+from weft_serving.watch.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yaml"

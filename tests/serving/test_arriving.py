@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 
 from weft.errors import TooLargeError
 from weft.photos import Arrived, decode_photo
-from weft_serving.arriving import Arrival, Crew
+from weft_serving.door.arriving import Arrival, Crew
 
 SERVE = [sys.executable, "-c", "from weft_serving.cli import serve; serve()"]
 

@@ -10,7 +10,7 @@ import pytest
 from weft.bundle import load_bundle
 from weft.errors import InputError, WrongPhotosError
 from weft.weigher import Estimate, PhotoFinding, Prepared, Subject, Weigher
-from weft_serving.batcher import Batcher, photos_at_once
+from weft_serving.bundles.batcher import Batcher, photos_at_once
 
 
 def photo(shade: int, height: int = 24, width: int = 32) -> list[Prepared]:

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from weft.bundle import check_seal
 from weft.bundle_files import challenger_of, install_bundle, previous_of
-from weft_serving import changes
+from weft_serving.bundles import changes
 
 TOKEN = "correct-horse-battery"
 ASKED = {"Authorization": f"Bearer {TOKEN}"}

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from weft.bundle import check_seal
-from weft_serving.bundles_verb import bundles
+from weft_serving.bundles.verb import bundles
 
 TOKEN = "correct-horse-battery"
 SERVE = [sys.executable, "-c", "from weft_serving.cli import serve; serve()"]

@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from weft_serving.connection import StreamConnection, connection_type
+from weft_serving.door.connection import StreamConnection, connection_type
 
 FORM = "multipart/form-data; boundary=b"
 PART = b'--b\r\nContent-Disposition: form-data; name="photos"; filename="a"\r\n\r\n'
@@ -256,7 +256,7 @@ def test_one_byte_at_a_time_holds_a_connection_for_no_longer_than_allowed(serve:
 
 
 def test_clients_behind_a_trusted_proxy_have_lines_of_their_own() -> None:
-    from weft_serving.caller import key_of
+    from weft_serving.door.caller import key_of
 
     seen: list[str] = []
 
@@ -286,7 +286,7 @@ def test_clients_behind_a_trusted_proxy_have_lines_of_their_own() -> None:
 
 
 def test_signals_drain_then_stop_and_a_second_one_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from weft_serving import stopping
+    from weft_serving.door import stopping
 
     app: Any = type("App", (), {"state": type("State", (), {"draining": False})()})()
     server = stopping.Server(uvicorn.Config(app, log_config=None), app, None, drain_seconds=2)

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from weft.bundle import load_bundle
 from weft.errors import EngineError, StoreError
-from weft_serving.changes import open_served
+from weft_serving.bundles.changes import open_served
 from weft_serving.settings import Settings, read_settings
 
 Jpeg = Callable[..., bytes]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from weft_serving.front import ShortWay
+from weft_serving.door.front import ShortWay
 
 VOLATILE = {"id", "instance", "request"}
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from weft_serving.holding import Holding
-from weft_serving.pool import Pool
+from weft_serving.door.holding import Holding
+from weft_serving.door.pool import Pool
 from weft_serving.problems import BusyError
 
 

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from websockets.sync.client import connect
 
-from weft_serving.logs import JsonLine, Repeats, Shedding, log, log_fault, log_line
+from weft_serving.watch.logs import JsonLine, Repeats, Shedding, log, log_fault, log_line
 
 SECRETS = {
     "parcel": "PARCEL-Anna-Ottosen",

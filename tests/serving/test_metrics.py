@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from weft_serving.metrics import STAGES
+from weft_serving.watch.metrics import STAGES
 
 ROOT = Path(__file__).parents[2]
 SHIFT = {"strange_above": 1.0, "false_alarm_rate": 0.02, "then": "widen", "subjects": 30}

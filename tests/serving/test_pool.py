@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from weft_serving.caller import Caller, call_for, check_caller, key_of, read_deadline
-from weft_serving.pool import Pool
+from weft_serving.door.caller import Caller, call_for, check_caller, key_of, read_deadline
+from weft_serving.door.pool import Pool
 from weft_serving.problems import BusyError, ClientGoneError, InvalidRequestError, TooLateError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
-from weft_serving.small_forms import Part, boundary_of, read_disposition, split_form
+from weft_serving.door.small_forms import Part, boundary_of, read_disposition, split_form
 
 
 def parsed(body: bytes, boundary: bytes) -> list[Part] | None:

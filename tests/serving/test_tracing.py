@@ -15,7 +15,7 @@ sdk = pytest.importorskip("opentelemetry.sdk.trace.export", reason="weft[otel] i
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: E402
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: E402
 
-from weft_serving.tracing import open_tracing, trace_to  # noqa: E402
+from weft_serving.watch.tracing import open_tracing, trace_to  # noqa: E402
 
 Jpeg = Callable[..., bytes]
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

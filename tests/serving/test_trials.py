@@ -11,8 +11,8 @@ from starlette.testclient import TestClient
 
 from weft.bundle import check_seal
 from weft.bundle_files import challenger_of
-from weft_serving import trial as trials
-from weft_serving.models import Model
+from weft_serving.bundles import trial as trials
+from weft_serving.bundles.models import Model
 
 TOKEN = "correct-horse-battery"
 ASKED = {"Authorization": f"Bearer {TOKEN}"}
@@ -249,7 +249,7 @@ def test_a_trial_can_be_ended(client: TestClient, challenger: bytes) -> None:
 
 def test_what_two_compositions_differ_by_is_half_the_sum_of_their_shares() -> None:
     from weft.identifier import Composition, FibreShare
-    from weft_serving.comparing import compare
+    from weft_serving.bundles.comparing import compare
 
     def made(**shares: float) -> Composition:
         return Composition(

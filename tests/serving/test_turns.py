@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from weft_serving import turns
-from weft_serving.turns import Turn, every, newest
+from weft_serving.door import turns
+from weft_serving.door.turns import Turn, every, newest
 
 GONE = {"type": "websocket.disconnect"}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 
-from weft_serving.guard import Receive, Send
+from weft_serving.door.guard import Receive, Send
 from weft_serving.store import Store
 
 if TYPE_CHECKING:

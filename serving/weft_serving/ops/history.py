@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from weft_serving.metrics import Metrics
 from weft_serving.ops.totals import (
     Totals,
     less,
@@ -16,6 +15,7 @@ from weft_serving.ops.totals import (
     read_totals,
     share_above,
 )
+from weft_serving.watch.metrics import Metrics
 
 MINUTES: Final = 1_440
 Clock = Callable[[], float]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from weft import __version__
 from weft.errors import StoreError
-from weft_serving.logs import log_fault, log_line
-from weft_serving.metrics import Metrics
-from weft_serving.models import Models, ServedTask
+from weft_serving.bundles.models import Models, ServedTask
 from weft_serving.ops.alerts import LONG_MINUTES, Alert, Standing, find_alerts
 from weft_serving.ops.history import Gauges, History
 from weft_serving.ops.quality import Quality, read_quality
 from weft_serving.store import Store
+from weft_serving.watch.logs import log_fault, log_line
+from weft_serving.watch.metrics import Metrics
 
 if TYPE_CHECKING:
     from weft.line.records import LineState

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from weft import __version__
 from weft.card import Task
-from weft_serving.models import BundleName
+from weft_serving.bundles.models import BundleName
 from weft_serving.ops.exposition import OpsFigures
 from weft_serving.ops.history import Minute
 from weft_serving.ops.overseer import TASKS, Line, Overseer, Watched

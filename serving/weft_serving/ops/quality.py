@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from weft.bundle import Bundle
 from weft.cells import cell_of, name_of_cell
-from weft_serving.models import Models
+from weft_serving.bundles.models import Models
 from weft_serving.ops.verdicts import (
     ALL,
     Coverage,

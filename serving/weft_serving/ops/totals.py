@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import Metric
 
-from weft_serving.metrics import Metrics
+from weft_serving.watch.metrics import Metrics
 
 # Routes whose latency is the service's: a probe's or a page's would hide it.
 _WORK: Final = ("/v1/estimates", "/v1/compositions", "/v2/")

@@ -8,11 +8,11 @@ import jinja2
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from weft_serving.models import ServedTask
+from weft_serving.bundles.models import ServedTask
+from weft_serving.bundles.slot import Slot
+from weft_serving.bundles.trial_report import TrialReport, report_trial
 from weft_serving.pages.router import POLICY
 from weft_serving.service import TheService
-from weft_serving.slot import Slot
-from weft_serving.trial_report import TrialReport, report_trial
 
 _TASKS: Final[tuple[ServedTask, ...]] = ("weight", "composition")
 

@@ -3,9 +3,9 @@
 from itertools import pairwise
 
 from weft.weigher import Estimate
-from weft_serving.metrics import Metrics
 from weft_serving.ops.history import MINUTES, Gauges, History
 from weft_serving.ops.totals import quantile
+from weft_serving.watch.metrics import Metrics
 
 CALM = Gauges(jobs=0, lag_s=0.0, database_up=True)
 

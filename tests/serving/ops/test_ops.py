@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from weft.bundle import load_bundle
 from weft.errors import StoreError
 from weft.weigher import Weigher
-from weft_serving.models import WeightModel
+from weft_serving.bundles.models import WeightModel
 from weft_serving.ops.overseer import MARKS, Overseer, Watched
 
 Jpeg = Callable[..., bytes]

@@ -11,7 +11,7 @@ import pytest
 from weft.bundle import Bundle, load_bundle
 from weft.identifier import Identifier
 from weft.weigher import Weigher
-from weft_serving.models import FibreModel, Models, WeightModel
+from weft_serving.bundles.models import FibreModel, Models, WeightModel
 from weft_serving.ops.quality import read_quality
 from weft_serving.store import Store, open_store
 from weft_serving.tables import CompositionRow, EstimateRow, WeighingRow, now

@@ -23,8 +23,8 @@ from weft.line.records import Alarm, AlarmCode, Decision, LineState
 from weft_serving.line.past.archive import Kept, LineArchive, Retention
 from weft_serving.line.past.spill import Spill
 from weft_serving.line.sinks import Evidence
-from weft_serving.observe import log_fault
 from weft_serving.store import Store
+from weft_serving.watch.observe import log_fault
 
 SPILL_BYTES: Final = 2_000_000_000  # two days at one piece a second with pictures
 _BATCH: Final = 500

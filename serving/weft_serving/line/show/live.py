@@ -20,7 +20,7 @@ from weft.line.lanes import Lane, LaneRules
 from weft.line.records import Alarm, Decision, LineState, Piece
 from weft_serving.line.show.live_figures import STEP_S, Figures
 from weft_serving.line.sinks import Evidence
-from weft_serving.observe import log_fault
+from weft_serving.watch.observe import log_fault
 
 _WAITING: Final = 1_000  # records between the line and our thread
 _MESSAGES: Final = 200  # between our thread and one watcher, about a megabyte

@@ -23,11 +23,10 @@ from weft.errors import FrameError, WeftError
 from weft.line.description import LineDescription
 from weft.line.frames import Frame, Sensor, unpack
 from weft.line.records import LineState
-from weft_serving.greeting import read_greeting
+from weft_serving.door.greeting import read_greeting
 from weft_serving.line.sinks import Sink
 from weft_serving.line.stream.mailbox import Kind, Mailbox
 from weft_serving.line.timing import Command, Withdrawal
-from weft_serving.observe import log_fault
 from weft_serving.problems import (
     BusyError,
     InvalidRequestError,
@@ -36,6 +35,7 @@ from weft_serving.problems import (
     make_problem,
     problem_of,
 )
+from weft_serving.watch.observe import log_fault
 
 router = APIRouter()
 _GREETING_SECONDS: Final = 30.0

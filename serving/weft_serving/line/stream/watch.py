@@ -20,7 +20,7 @@ from weft.line.frames import Frame, lines_frame
 from weft.line.records import LineState
 from weft.scans.envi import open_envi
 from weft_serving.line.stream.tape import Start, Tape, check_camera, cube_tape
-from weft_serving.observe import log_fault
+from weft_serving.watch.observe import log_fault
 
 _POLL_S: Final = 0.2
 _SETTLE_S: Final = 1.0  # unchanged for so long

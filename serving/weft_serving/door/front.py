@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from fastapi import FastAPI, Request, Response
 
 from weft.errors import WeftError
-from weft_serving.guard import App, Receive, Scope, Send
+from weft_serving.door.guard import App, Receive, Scope, Send
 from weft_serving.problems import refuse
 from weft_serving.service import Service
 

@@ -7,10 +7,10 @@ from fastapi import Request
 
 from weft.limits import PHOTO_BYTES
 from weft.photos import Arrived, PhotoFile
-from weft_serving.arriving import Arrival
+from weft_serving.door.arriving import Arrival
+from weft_serving.door.uploads import Upload, media_type, read_form, read_photo
 from weft_serving.problems import InvalidRequestError
 from weft_serving.service import Service
-from weft_serving.uploads import Upload, media_type, read_form, read_photo
 
 IMAGE: Final = "image/"  # a body of this type is one photo, its fields are in the query
 

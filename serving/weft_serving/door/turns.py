@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from pydantic import BaseModel, Field, model_validator
 
 from weft.limits import PHOTO_BYTES
-from weft_serving.guard import Message, Receive
+from weft_serving.door.guard import Message, Receive
 
 _MOST_BYTES: Final = PHOTO_BYTES  # of the messages of one stream that wait
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
-from weft_serving.models import BundleName, FibreModel, Model, ServedTask
-from weft_serving.slot import Slot
+from weft_serving.bundles.models import BundleName, FibreModel, Model, ServedTask
+from weft_serving.bundles.slot import Slot
+from weft_serving.bundles.trial import why_not
 from weft_serving.store import Store
 from weft_serving.tables import TrialRow, WeighingRow
-from weft_serving.trial import why_not
 
 MOST: Final = 5_000  # answers that a report is made of, the newest
 _STEPS_S: Final = (60, 300, 900, 3600, 21_600, 86_400)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from contextvars import Token
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from weft_serving.guard import Scope
-from weft_serving.logs import Repeats, log_line
+from weft_serving.door.guard import Scope
+from weft_serving.watch.logs import Repeats, log_line
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

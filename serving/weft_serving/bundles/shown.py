@@ -7,9 +7,9 @@ from pydantic import BaseModel, Field
 
 from weft.bundle import Bundle
 from weft.card import FibreCard, Task, TrainedOn, WeightCard
-from weft_serving.models import BundleName
+from weft_serving.bundles.models import BundleName
+from weft_serving.bundles.slot import Slot
 from weft_serving.service import TheService
-from weft_serving.slot import Slot
 
 router = APIRouter(prefix="/v1", tags=["bundles"])
 

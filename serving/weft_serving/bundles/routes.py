@@ -9,8 +9,11 @@ from fastapi import Depends, Path, Request
 from fastapi.routing import APIRouter
 
 from weft.errors import BundleError
-from weft_serving.bundles import BundleAnswer, describe_slot
-from weft_serving.models import ServedTask
+from weft_serving.bundles.models import ServedTask
+from weft_serving.bundles.shown import BundleAnswer, describe_slot
+from weft_serving.bundles.slot import Slot
+from weft_serving.bundles.trial_report import TrialReport, report_trial
+from weft_serving.door.uploads import read_body
 from weft_serving.problems import (
     BadBundleError,
     ChangesOffError,
@@ -20,9 +23,6 @@ from weft_serving.problems import (
     problem_responses,
 )
 from weft_serving.service import Service, TheService
-from weft_serving.slot import Slot
-from weft_serving.trial_report import TrialReport, report_trial
-from weft_serving.uploads import read_body
 
 router = APIRouter(prefix="/v1/bundles", tags=["bundles"])
 _TASKS: Final[dict[str, ServedTask]] = {

@@ -4,9 +4,9 @@ import logging
 
 from prometheus_client import Counter, Gauge
 
-from weft_serving.metrics import Metrics
-from weft_serving.models import BundleName, ServedTask
-from weft_serving.observe import log_line
+from weft_serving.bundles.models import BundleName, ServedTask
+from weft_serving.watch.metrics import Metrics
+from weft_serving.watch.observe import log_line
 
 
 class BundleFigures:

@@ -17,14 +17,14 @@ from weft.card import Task
 from weft.errors import BundleError
 from weft.memory import give_back
 from weft.stages import Stage
-from weft_serving.bundle_figures import BundleFigures
-from weft_serving.models import Models, ServedTask
-from weft_serving.observe import log_fault
+from weft_serving.bundles.figures import BundleFigures
+from weft_serving.bundles.models import Models, ServedTask
+from weft_serving.bundles.slot import Slot, SlotTools
+from weft_serving.bundles.trial import Trial, TrialTools
 from weft_serving.problems import BusyError
 from weft_serving.settings import Settings
-from weft_serving.slot import Slot, SlotTools
 from weft_serving.store import Store
-from weft_serving.trial import Trial, TrialTools
+from weft_serving.watch.observe import log_fault
 
 Answer = TypeVar("Answer")
 LOOK_SECONDS: Final = 1.0  # between two looks at the files; a change is taken up after two

@@ -6,8 +6,8 @@ from typing import Any
 from weft.identifier import Composition
 from weft.spectra import Scan
 from weft.weigher import Estimate, Prepared
+from weft_serving.bundles.models import FibreModel, Model, WeightModel
 from weft_serving.circumstances import Circumstances
-from weft_serving.models import FibreModel, Model, WeightModel
 
 Said = Estimate | Composition
 Ask = Callable[[Model], Said]

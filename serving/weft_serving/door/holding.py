@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from itertools import islice
 from typing import Final
 
-from weft_serving.pool import Pool
+from weft_serving.door.pool import Pool
 from weft_serving.problems import BusyError
 
 _PAUSE_SHARE: Final = 0.25

@@ -16,12 +16,12 @@ from sqlalchemy import delete, select
 
 from weft.engines import NATIVE
 from weft.errors import StoreError, WeftError
-from weft_serving.bundle_figures import BundleFigures
-from weft_serving.comparing import Ask, Said, compare
-from weft_serving.models import Model, ServedTask, make_model
-from weft_serving.observe import log_fault
+from weft_serving.bundles.comparing import Ask, Said, compare
+from weft_serving.bundles.figures import BundleFigures
+from weft_serving.bundles.models import Model, ServedTask, make_model
 from weft_serving.store import Store
 from weft_serving.tables import TrialRow, now
+from weft_serving.watch.observe import log_fault
 
 KEPT: Final = 10_000  # answers of a pair of bundles, the newest
 _QUEUE: Final = 4  # answers that wait, with their photos: at most some 30 MB

@@ -14,9 +14,9 @@ from typing import Any, Final, NamedTuple
 from starlette.responses import JSONResponse
 
 from weft.limits import REQUEST_BYTES
-from weft_serving.caller import DEADLINE_HEADER, Caller, call_for, key_of, read_deadline
-from weft_serving.holding import Holding
-from weft_serving.pool import Pool
+from weft_serving.door.caller import DEADLINE_HEADER, Caller, call_for, key_of, read_deadline
+from weft_serving.door.holding import Holding
+from weft_serving.door.pool import Pool
 from weft_serving.problems import (
     BadBodyError,
     BodyTooLargeError,

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, Final, TypeVar, cast
 
-from weft_serving.caller import Caller, caller
+from weft_serving.door.caller import Caller, caller
 from weft_serving.problems import BusyError
 
 Answer = TypeVar("Answer")

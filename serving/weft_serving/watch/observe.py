@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 from prometheus_client import Counter, Histogram
 
 from weft.errors import WeftError
-from weft_serving.guard import App, Message, Receive, Scope, Send
-from weft_serving.logs import Shedding, log, log_fault, log_line
-from weft_serving.metrics import Metrics
+from weft_serving.door.guard import App, Message, Receive, Scope, Send
 from weft_serving.problems import BusyError, make_problem, reply
-from weft_serving.tracing import Tracing
+from weft_serving.watch.logs import Shedding, log, log_fault, log_line
+from weft_serving.watch.metrics import Metrics
+from weft_serving.watch.tracing import Tracing
 
 __all__ = ["Observe", "log", "log_fault", "log_line"]
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -12,12 +12,12 @@ from weft.bundle_files import challenger_of, install_bundle, previous_of, replac
 from weft.card import Task
 from weft.errors import BundleError, StoreError
 from weft.stages import Stage, untold
-from weft_serving.bundle_figures import BundleFigures
-from weft_serving.models import BundleName, Model, Models, ServedTask, make_model, warm
+from weft_serving.bundles.figures import BundleFigures
+from weft_serving.bundles.models import BundleName, Model, Models, ServedTask, make_model, warm
+from weft_serving.bundles.trial import Trial
+from weft_serving.bundles.watched import WatchedFile
 from weft_serving.problems import FolderError, NoOtherBundleError
 from weft_serving.tables import now
-from weft_serving.trial import Trial
-from weft_serving.watched import WatchedFile
 
 
 @dataclass(frozen=True, slots=True)

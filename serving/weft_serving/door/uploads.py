@@ -15,7 +15,8 @@ from python_multipart.multipart import MultipartParser
 from starlette.requests import ClientDisconnect
 
 from weft.errors import PhotoError
-from weft_serving.arriving import Arrival
+from weft_serving.door.arriving import Arrival
+from weft_serving.door.small_forms import boundary_of, read_disposition, split_form
 from weft_serving.problems import (
     BadBodyError,
     BodyTooLargeError,
@@ -23,7 +24,6 @@ from weft_serving.problems import (
     InvalidRequestError,
     TooManyFilesError,
 )
-from weft_serving.small_forms import boundary_of, read_disposition, split_form
 
 _FIELD_BYTES: Final = 4_096
 _HEADER_BYTES: Final = 4_096

@@ -1,0 +1,1 @@
+"""Which models answer: loaded, proven, swapped while the service runs, tried beside each other."""
