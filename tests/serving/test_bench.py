@@ -1,11 +1,9 @@
-"""`weft bench`: its client, its sums, its page; and, slowly, the whole of it."""
+"""`weft bench`: its client, its sums, its page. The whole of it: test_bench_whole.py."""
 
 import asyncio
 import io
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -18,13 +16,12 @@ from starlette.testclient import TestClient
 
 from weft.errors import BenchError
 from weft_serving.bench import scenes
-from weft_serving.bench.bill import bill, family, shared_mib
+from weft_serving.bench.bill import bill, shared_mib
 from weft_serving.bench.cli import bench
 from weft_serving.bench.load import Crew, Round, Work, arrivals, send_slowly
 from weft_serving.bench.measure import FloorRound, Found, Part, Plan, share_below
 from weft_serving.bench.page import page
 from weft_serving.bench.report import lines, surroundings, tell
-from weft_serving.bench.served import Served
 from weft_serving.bench.talk import (
     Address,
     Answer,
@@ -342,68 +339,3 @@ def test_photos_are_as_large_as_a_phones() -> None:
     assert 3_100_000 < len(photo) < 3_700_000
     with Image.open(io.BytesIO(photo)) as image:
         assert image.size == (4000, 3000)
-
-
-@pytest.mark.slow
-def test_the_whole_bench_runs_and_its_figures_make_sense(tiny_weight_bundle: Path, tmp_path: Path) -> None:
-    out = tmp_path / "bench.html"
-    result = CliRunner().invoke(
-        bench, ["--quick", "--json", "--html", str(out), "--bundle", str(tiny_weight_bundle)]
-    )
-
-    assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
-    for name in ("photo", "frame_http", "frame_ws"):
-        figures = found[name]
-        assert set(figures) >= {"cpu_ms", "floor_cpu_ms", "ratio", "rps", "p50_ms", "p99_ms"}
-        assert 0 < figures["p50_ms"] <= figures["p99_ms"]
-        assert figures["requests"] >= 4
-        assert figures["cpu_ms"] > 0
-        assert figures["ratio"] == pytest.approx(figures["cpu_ms"] / figures["floor_cpu_ms"], rel=0.01)
-    assert found["photo"]["floor"]["decode"] > found["frame_http"]["floor"]["decode"]
-    assert found["photo"]["floor"]["receive"] > found["frame_http"]["floor"]["receive"]
-    assert found["last_byte_to_answer_ms"] > 0
-    assert 0.1 < found["first_answer_s"] < 60
-    assert 30 < found["memory_mib"] < 2_000
-    assert out.read_text().count("<svg") == 3
-
-
-@pytest.mark.slow
-def test_a_server_that_runs_already_is_measured_by_its_address(tiny_weight_bundle: Path) -> None:
-    server = Served(tiny_weight_bundle, {})
-    url = f"http://127.0.0.1:{server.address.port}"
-    chosen = ["--quick", "--json", "--only", "frame_http", "--bundle", str(tiny_weight_bundle), "--url", url]
-    try:
-        frame = Work("frame", scenes.make_frames(1), [None], 0.0)
-        asyncio.run(server.wait(frame))
-        result = CliRunner().invoke(bench, chosen)
-        other = CliRunner().invoke(
-            bench, [*chosen[:4], "--url", url]
-        )  # the package's bundle is not served there
-    finally:
-        server.close()
-
-    assert result.exit_code == 0, result.stderr
-    found = json.loads(result.stdout)
-    assert found["frame_http"]["cpu_ms"] is None
-    assert found["frame_http"]["rps"] > 0
-    assert "memory_mib" not in found
-    assert other.exit_code == 1
-    assert "name the bundle that this server serves with --bundle" in other.stderr
-
-
-@pytest.mark.slow
-@linux
-def test_a_bench_that_is_told_to_stop_leaves_no_server_behind(tiny_weight_bundle: Path) -> None:
-    command = [sys.executable, "-m", "weft", "bench", "--only", "frame_http", "--seconds", "60"]
-    process = subprocess.Popen(
-        [*command, "--bundle", str(tiny_weight_bundle)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    until = time.monotonic() + 60
-    while len(started := family(process.pid)) < 3 and time.monotonic() < until:  # the floor, the server
-        time.sleep(0.1)
-    process.terminate()
-
-    assert process.wait(60) == 143
-    assert len(started) == 3
-    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
