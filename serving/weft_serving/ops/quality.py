@@ -7,7 +7,7 @@ then. Replicas on one database therefore say the same, and a restart forgets not
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,6 +19,8 @@ from weft_serving.ops.verdicts import (
     ALL,
     Coverage,
     Drift,
+    Seen,
+    Weighed,
     Width,
     judge_cells,
     judge_shares,
@@ -48,21 +50,6 @@ class Quality:
     strangers: Drift | None  # None: the bundle says nothing of strangeness
     width: Width
     unknown_scans: Drift
-
-
-class Weighed(NamedTuple):
-    subject: str
-    cell: str
-    held: bool  # whether the interval holds the last weighing
-
-
-class Seen(NamedTuple):
-    """One estimate."""
-
-    subject: str
-    cell: str | None  # None: no photo was usable
-    ratio: float | None  # upper over lower end of the interval
-    strange: bool | None  # of its first photo that the graph judged
 
 
 def read_quality(store: Store, models: Models) -> Quality:

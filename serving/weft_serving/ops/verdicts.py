@@ -7,13 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 from weft.binomial import at_least, band, drawn_at_least
 from weft.cells import CELLS, SUBJECTS_OF_A_GROUP, name_of_cell
-
-if TYPE_CHECKING:
-    from weft_serving.ops.quality import Seen, Weighed
 
 ALL: Final = "all"
 SHOWN: Final = 0.95  # the band that reports draw
@@ -22,6 +19,23 @@ ALARM: Final = 0.999
 RARE: Final = 0.001  # a share that chance alone reaches this seldom is drift
 FEWEST: Final = 50  # estimates or scans that drift is judged by
 WIDER: Final = 1.5  # intervals so many times as wide as at export, in the middle
+
+
+class Weighed(NamedTuple):
+    """One parcel that a scale had the last word on."""
+
+    subject: str
+    cell: str
+    held: bool  # whether the interval holds the last weighing
+
+
+class Seen(NamedTuple):
+    """One estimate."""
+
+    subject: str
+    cell: str | None  # None: no photo was usable
+    ratio: float | None  # upper over lower end of the interval
+    strange: bool | None  # of its first photo that the graph judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,7 @@ class Width:
     alarm: bool
 
 
-def judge_cells(weighed: "Sequence[Weighed]", nominal: float) -> tuple[Coverage, ...]:
+def judge_cells(weighed: Sequence[Weighed], nominal: float) -> tuple[Coverage, ...]:
     """All of them first, then the groups that were seen."""
     if not weighed:
         return ()
@@ -70,7 +84,7 @@ def judge_cells(weighed: "Sequence[Weighed]", nominal: float) -> tuple[Coverage,
     )
 
 
-def _cover(group: str, weighed: "Iterable[Weighed]", nominal: float) -> Coverage:
+def _cover(group: str, weighed: Iterable[Weighed], nominal: float) -> Coverage:
     by_subject: defaultdict[str, list[bool]] = defaultdict(list)
     for one in weighed:
         by_subject[one.subject].append(one.held)
@@ -93,7 +107,7 @@ def _cover(group: str, weighed: "Iterable[Weighed]", nominal: float) -> Coverage
     )
 
 
-def judge_strangers(seen: "Iterable[Seen]", expected: float) -> Drift:
+def judge_strangers(seen: Iterable[Seen], expected: float) -> Drift:
     """Share of parcels whose first photo is called unfamiliar, against what held-out subjects had at most."""
     first: dict[str, bool] = {}
     for one in seen:
@@ -117,7 +131,7 @@ def judge_shares(newest: Sequence[bool], earlier: Sequence[bool]) -> Drift:
     return Drift(len(newest), share, expected, chance, alarm=chance < RARE)
 
 
-def judge_widths(seen: "Iterable[Seen]", expected: Mapping[str, float]) -> Width:
+def judge_widths(seen: Iterable[Seen], expected: Mapping[str, float]) -> Width:
     """How many times as wide as at export; groups are compared with their own width."""
     times = [
         one.ratio / usual
