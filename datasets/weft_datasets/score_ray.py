@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from weft.errors import ManifestError
-from weft_datasets.score import Scorer
+from weft_datasets.scorer import Scorer
 
 _BATCH: Final = 16
 

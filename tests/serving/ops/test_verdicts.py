@@ -5,8 +5,15 @@ import random
 import pytest
 
 from weft.binomial import band
-from weft_serving.ops.quality import Seen, Weighed, expected_widths
-from weft_serving.ops.verdicts import judge_cells, judge_shares, judge_strangers, judge_widths
+from weft_serving.ops.quality import expected_widths
+from weft_serving.ops.verdicts import (
+    Seen,
+    Weighed,
+    judge_cells,
+    judge_shares,
+    judge_strangers,
+    judge_widths,
+)
 
 
 def weighed(held: int, missed: int, cell: str = "marked.1") -> list[Weighed]:
