@@ -73,10 +73,10 @@ def as_request(packed: Packed, address: Address) -> bytes:
     return "\r\n".join(lines).encode() + packed.body
 
 
-def read_number(status: int | None, body: bytes, *, retry_after: bool = False) -> Answer:
+def read_number(status: int | None, body: bytes, *, retry_after_s: float = 0.0) -> Answer:
     """Of any of these answers."""
     if status != 200:
-        return Answer(status or 0, None, retry_after, body[:160].decode("utf-8", "replace"))
+        return Answer(status or 0, None, retry_after_s, body[:160].decode("utf-8", "replace"))
     told: Any = json.loads(body)
     if "grams" in told:
         return Answer(200, float(told["grams"]))

@@ -145,11 +145,11 @@ def test_an_answer_in_chunks_is_read_as_well() -> None:
     assert asyncio.run(at_once(Server(chunked), 1, 0.05)).latencies_s
 
 
-def test_whoever_is_turned_away_is_counted_apart_and_asks_again() -> None:
-    done = asyncio.run(at_once(Server(RIGHT, BUSY, RIGHT), 1, 0.2))
+def test_whoever_is_turned_away_is_counted_apart_and_waits_as_told() -> None:
+    done = asyncio.run(at_once(Server(RIGHT, RIGHT, BUSY, RIGHT), 1, 0.2))
 
     assert len(done.turned_away_s) == 1
-    assert done.latencies_s
+    assert len(done.latencies_s) == 1  # a second is longer than this lasts
 
 
 def test_a_server_that_closes_after_an_answer_is_dialled_anew() -> None:

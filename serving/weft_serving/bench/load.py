@@ -22,7 +22,6 @@ from weft_serving.bench.talk import (
 )  # fmt: skip
 
 _SEATS: Final = 2_000  # different addresses of a crowd
-_PAUSE_S: Final = 0.05
 PIECE_BYTES: Final = 16_384  # what a slow link hands over at once
 
 
@@ -53,7 +52,7 @@ class Work:
 
     def check(self, number: int, answer: Answer) -> bool:
         """True if it is right, False if it was turned away in good order; a BenchError for anything else."""
-        if answer.status == 503 and answer.retry_after:
+        if answer.status == 503 and answer.retry_after_s:
             return False
         if answer.status != 200:
             raise BenchError(
@@ -122,26 +121,26 @@ class Crew:
 
     async def ask_once(self) -> bool:
         """One request by the first client; False where it was turned away."""
-        return await self._ask(self._lines[0], 0)
+        return await self._ask(self._lines[0], 0) == 0
 
-    async def _ask(self, line: Line, n: int) -> bool:
+    async def _ask(self, line: Line, n: int) -> float:
+        """Seconds to wait before this client may ask again: 0 where it was answered right."""
         number = n % len(self._requests)
-        return self._work.check(number, await line.ask(self._requests[number]))
+        answer = await line.ask(self._requests[number])
+        return 0.0 if self._work.check(number, answer) else answer.retry_after_s
 
     async def at_once(self, seconds: float) -> Round:
-        """Every client asks again as soon as it is answered, a moment later where it was turned away."""
+        """Every client asks again as soon as it is answered, or as told where it was turned away."""
         latencies: list[float] = []
         turned: list[float] = []
         until = time.perf_counter() + seconds
 
         async def client(n: int, line: Line) -> None:
             while (start := time.perf_counter()) < until:
-                if await self._ask(line, n):
-                    latencies.append(time.perf_counter() - start)
-                    n += len(self._lines)
-                else:
-                    turned.append(time.perf_counter() - start)
-                    await asyncio.sleep(_PAUSE_S)
+                wait_s = await self._ask(line, n)
+                (turned if wait_s else latencies).append(time.perf_counter() - start)
+                n += len(self._lines)
+                await asyncio.sleep(min(wait_s, max(0.0, until - time.perf_counter())))
 
         return await self._round(latencies, turned, [client(n, line) for n, line in enumerate(self._lines)])
 
@@ -160,8 +159,8 @@ class Crew:
         async def request(n: int, due: float) -> None:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             line = await open_line(self._address, self._work, n % _SEATS) if crowd else await idle.get()
-            right = await self._ask(line, n)
-            (latencies if right else turned).append(time.perf_counter() - due)
+            wait_s = await self._ask(line, n)
+            (turned if wait_s else latencies).append(time.perf_counter() - due)
             line.close() if crowd else idle.put_nowait(line)
 
         dues = arrivals(rps, seconds, seed=seed)

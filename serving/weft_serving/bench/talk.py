@@ -43,7 +43,7 @@ def read_address(url: str) -> Address:
 class Answer:
     status: int
     grams: float | None
-    retry_after: bool = False
+    retry_after_s: float = 0.0  # 0: nothing was said of that
     problem: str = ""
 
 
@@ -53,7 +53,7 @@ Dial = Callable[[], Awaitable[socket.socket]]
 class Reader(Protocol):
     """What makes an answer of a status and a body."""
 
-    def __call__(self, status: int | None, body: bytes, *, retry_after: bool = False) -> Answer: ...
+    def __call__(self, status: int | None, body: bytes, *, retry_after_s: float = 0.0) -> Answer: ...
 
 
 def form(photo: bytes, fields: dict[str, str]) -> bytes:
@@ -134,7 +134,7 @@ class HttpLine:
         except (TimeoutError, OSError) as error:
             raise BenchError(f"no answer came ({type(error).__name__}); see the server's log") from error
         self._spent = b"\r\nconnection: close" in head.lower()
-        return self._read_answer(status, body, retry_after=b"\r\nretry-after:" in head.lower())
+        return self._read_answer(status, body, retry_after_s=_retry_after_s(head.lower()))
 
     async def _read(self) -> tuple[int, bytes, bytes]:
         got = b""
@@ -229,12 +229,17 @@ def _joined(chunks: bytes) -> bytes:
     return body
 
 
-def read_answer(status: int | None, body: bytes, *, retry_after: bool = False) -> Answer:
+def _retry_after_s(head: bytes) -> float:
+    at = head.find(b"\r\nretry-after:")
+    return 0.0 if at < 0 else float(head[at + 14 : head.index(b"\r\n", at + 2)])
+
+
+def read_answer(status: int | None, body: bytes, *, retry_after_s: float = 0.0) -> Answer:
     """Of an estimate or a problem; over a stream the status stands in the problem."""
     try:
         told: dict[str, Any] = json.loads(body)
         found = told.get("status", 200) if status is None else status
         detail = "" if found == 200 else str(told.get("detail", ""))[:200]
-        return Answer(int(found), told.get("grams"), retry_after, detail)
+        return Answer(int(found), told.get("grams"), retry_after_s, detail)
     except (ValueError, AttributeError, TypeError) as error:
         raise BenchError(f"the answer is no JSON object ({body[:60]!r}); is this `weft serve`?") from error
