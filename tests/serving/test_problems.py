@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from weft import errors
+from weft_serving.estimate_rows import find_estimate
 from weft_serving.problems import KINDS, Refusal
 
 Jpeg = Callable[..., bytes]
@@ -147,6 +149,48 @@ def test_a_body_that_is_no_form_is_a_4xx(
 ) -> None:
     headers = {"content-type": kind} if kind else {}
     check_problem(client.post("/v1/estimates", content=content, headers=headers), status=status)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "words"),
+    [
+        ("estimates", "application/x-www-form-urlencoded", "or one photo as the body itself with"),
+        ("estimates", "multipart/form-data", "without its boundary"),
+        ("estimates", "multipart/form-data; boundary=", "without its boundary"),
+    ],
+)  # fmt: skip
+def test_a_content_type_that_is_not_taken_is_told_what_would_be(
+    client: TestClient, jpeg: Jpeg, path: str, kind: str, words: str
+) -> None:
+    reply = client.post(f"/v1/{path}", content=jpeg(), headers={"content-type": kind})
+
+    assert words in check_problem(reply, status=415)["detail"]
+
+
+@pytest.mark.parametrize("code", [b"%ff%fe", b"%ED%A0%80", b"a%80"])
+def test_a_code_that_is_no_utf_8_is_refused_as_two_of_them_would_become_one(
+    client: TestClient, jpeg: Jpeg, code: bytes
+) -> None:
+    raw = client.post(
+        f"/v1/estimates?parcel={code.decode()}", content=jpeg(), headers={"content-type": "image/jpeg"}
+    )
+    text = PART + b'"parcel"\r\n\r\n' + unquote_to_bytes(code) + b"\r\n"
+    photo = PART + b'"photos"; filename="a"\r\n\r\n' + jpeg() + b"\r\n--b--\r\n"
+    form = client.post("/v1/estimates", content=text + photo, headers={"content-type": FORM})
+
+    assert "no UTF-8 text" in check_problem(raw, status=422)["detail"]
+    assert "`parcel` is no UTF-8 text" in check_problem(form, status=422)["detail"]
+
+
+def test_a_code_in_utf_8_stays_as_it_is(client: TestClient, jpeg: Jpeg) -> None:
+    raw = client.post(
+        "/v1/estimates?parcel=%C3%BC+7%2F%E2%82%AC&wrap=",
+        content=jpeg(),
+        headers={"content-type": "image/jpeg"},
+    )
+
+    with client.app.state.service.store.reading() as session:
+        assert find_estimate(session, raw.json()["id"]).parcel == "ü 7/€"
 
 
 def test_61_megabytes_are_refused_by_their_length_and_by_their_bytes(client: TestClient) -> None:

@@ -201,9 +201,12 @@ class _Body:
         self._guard.holding.release(count)
 
     def _too_large(self, got: int) -> BodyTooLargeError:
-        what = "with files or binary tensors" if self._limit == REQUEST_BYTES else "without files"
+        large = self._limit == REQUEST_BYTES
+        what = "with files or binary tensors" if large else "without files"
+        other = "" if large else ", or files as multipart/form-data or image/jpeg, which may be larger"
         return BodyTooLargeError(
-            f"the body has {got:,} bytes or more, at most {self._limit:,} are taken {what}; send less at once"
+            f"the body has {got:,} bytes or more, at most {self._limit:,} are taken {what}; "
+            f"send less at once{other}"
         )
 
 

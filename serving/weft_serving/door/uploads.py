@@ -80,10 +80,7 @@ async def read_form(
     """
     boundary = boundary_of(request.headers.get("content-type", ""))
     if boundary is None:
-        raise ContentTypeError(
-            f"got {media_type(request)[:80] or 'no content type'}, need multipart/form-data; "
-            "send the files as form fields, as `curl -F` does"
-        )
+        raise _no_form(request, photos=begin is not None)
     collector = _Collector(files=files, fields=fields, file_bytes=file_bytes, begin=begin)
     try:
         first = await _small(request)
@@ -93,6 +90,20 @@ async def read_form(
         collector.abandon()
         raise
     return collector.form
+
+
+def _no_form(request: Request, *, photos: bool) -> ContentTypeError:
+    got = media_type(request)
+    if got == "multipart/form-data":
+        return ContentTypeError(
+            "got multipart/form-data without its boundary, need `multipart/form-data; boundary=...`; "
+            "leave the header to the client's own library, or send the form as `curl -F` does"
+        )
+    alone = ", or one photo as the body itself with `Content-Type: image/jpeg`" if photos else ""
+    return ContentTypeError(
+        f"got {got[:80] or 'no content type'}, need multipart/form-data; "
+        f"send the files as form fields, as `curl -F` does{alone}"
+    )
 
 
 async def _small(request: Request) -> bytes | None:
@@ -257,7 +268,7 @@ class _Collector:
     def part_end(self) -> None:
         arrival, self._arrival = self._arrival, None
         if self._file is None:
-            text = b"".join(self._pieces).decode("utf-8", "replace").strip()
+            text = self._text().strip()
             if text:  # a form sends what was left empty as well
                 self.form.fields[self._name] = text
         elif self._file or self._size:  # a form sends a nameless empty file where none was chosen
@@ -266,6 +277,12 @@ class _Collector:
         elif arrival is not None:
             arrival.abandon()
         self._pieces, self._size = [], 0
+
+    def _text(self) -> str:
+        try:
+            return b"".join(self._pieces).decode("utf-8")
+        except UnicodeDecodeError as error:  # replaced, two different codes would become one
+            raise InvalidRequestError(f"`{self._name}` is no UTF-8 text; send it in UTF-8") from error
 
     @property
     def refused(self) -> PhotoError | None:
