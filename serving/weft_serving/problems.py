@@ -137,7 +137,7 @@ class Refusal(WeftError):
 class BusyError(Refusal):
     slug = "busy"
 
-    def __init__(self, message: str, *, retry_after: int = 2, reason: BusyReason = "queue") -> None:
+    def __init__(self, message: str, *, retry_after: int | None = 2, reason: BusyReason = "queue") -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.reason: BusyReason = reason

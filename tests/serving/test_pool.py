@@ -179,13 +179,39 @@ def test_a_deadline_that_passes_in_line_ends_the_wait_and_one_that_cannot_be_kep
         waiting = ask(pool, Caller("a", deadline_s=time.monotonic() + 0.1), lambda: None)
         await asyncio.sleep(0.15)
         pool.mean_work_s = 2.0
-        with pytest.raises(BusyError, match="would have to wait") as refused:
+        with pytest.raises(BusyError, match="cannot be kept: about") as refused:
             await asked(pool, Caller("b", deadline_s=time.monotonic() + 1.0), lambda: None)
         assert refused.value.reason == "deadline"
         gate.open()
         with pytest.raises(TooLateError, match="allow more time"):
             await waiting
         await held
+        pool.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("allowed_s", "advice", "retry_after"), [(0.5, "allow more time", None), (3, "again", 4)]
+)
+def test_a_deadline_that_cannot_be_kept_is_told_with_what_is_needed_and_whether_waiting_helps(
+    allowed_s: float, advice: str, retry_after: int | None
+) -> None:
+    async def scenario() -> None:
+        pool = one_thread(longest_wait_s=60.0, mean_work_s=0.001)
+        gate, held = await hold(pool)
+        waiting = ask(pool, Caller("a"), lambda: None)
+        await asyncio.sleep(0)
+        pool.mean_work_s = 2.0
+        call_for(Caller("b", deadline_s=time.monotonic() + allowed_s))
+        with pytest.raises(
+            BusyError, match=r"your deadline of \d+ ms cannot be kept: about 6000 ms"
+        ) as refused:
+            pool.check_room()
+        assert refused.value.retry_after == retry_after
+        assert advice in str(refused.value)
+        gate.open()
+        await asyncio.gather(held, waiting)
         pool.close()
 
     asyncio.run(scenario())

@@ -150,8 +150,6 @@ class Pool:
         longest_s = math.inf if self._longest_wait_s is None else self._longest_wait_s
         if who.admitted:
             longest_s *= 2
-        if who.deadline_s is not None:
-            longest_s = min(longest_s, who.deadline_s - time.monotonic() - self.mean_work_s)
         # A free thread takes a job even where none may wait.
         full = self._running + self._waiting >= self.workers + self._most_waiting
         if full or wait_s > longest_s:
@@ -159,9 +157,25 @@ class Pool:
             raise BusyError(
                 f"this would have to wait for {wait_s:.1f} s, longer than this server lets anyone wait; "
                 "send it again when Retry-After has passed",
-                retry_after=min(_LONGEST_RETRY_S, max(1, math.ceil(wait_s))),
-                reason="queue" if who.deadline_s is None or full else "deadline",
+                retry_after=_retry_after(wait_s),
             )
+        self._check_deadline(who, wait_s)
+
+    def _check_deadline(self, who: Caller, wait_s: float) -> None:
+        if who.deadline_s is None:
+            return
+        left_s = max(0.0, who.deadline_s - time.monotonic())
+        need_s = wait_s + self.mean_work_s
+        if need_s <= left_s:
+            return
+        self.refused += 1
+        later = self.mean_work_s <= left_s  # it could be kept where nobody else waits
+        raise BusyError(
+            f"your deadline of {1000 * left_s:.0f} ms cannot be kept: about {math.ceil(1000 * need_s)} ms "
+            f"are needed; {'send it again when Retry-After has passed' if later else 'allow more time'}",
+            retry_after=_retry_after(wait_s) if later else None,
+            reason="deadline",
+        )
 
     def _queue(self, job: Callable[[], object], who: Caller) -> "_Ticket":
         who.check()
@@ -239,6 +253,10 @@ class Pool:
                     return ticket
                 self.left += 1
                 ticket.tell(None, None)
+
+
+def _retry_after(wait_s: float) -> int:
+    return min(_LONGEST_RETRY_S, max(1, math.ceil(wait_s)))
 
 
 class _Ticket:
