@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from weft.bundle import check_seal
 from weft.card import Task
-from weft.errors import StoreError
+from weft.errors import BundleError, StoreError
 
 FILES: Final[Mapping[Task, str]] = {
     "weight": "weight.onnx",
@@ -35,15 +36,17 @@ def challenger_of(path: Path) -> Path:
 
 
 def install_bundle(target: Path, data: bytes) -> None:
-    """Replace `target` as `replace_file` does, and keep what it held as `previous_of(target)`.
+    """Replace `target` as `replace_file` does, and keep the bundle that it held as `previous_of(target)`.
 
+    The same bundle once more changes nothing, and rubbish does not take the place of the one before.
     Killed at any moment, `target` is the old bundle or the new one, whole.
 
     Raises:
         StoreError: The folder cannot be written; `target` is as it was.
     """
     try:
-        if target.exists() and target.read_bytes() != data:
+        held = target.read_bytes() if target.exists() else data
+        if held != data and _is_bundle(held):
             _keep(target, previous_of(target))
     except OSError as error:
         raise _cannot_write(target, error) from error
@@ -72,6 +75,14 @@ def replace_file(target: Path, data: bytes) -> None:
             raise
     except OSError as error:
         raise _cannot_write(target, error) from error
+
+
+def _is_bundle(data: bytes) -> bool:
+    try:
+        check_seal(data, source="held")
+    except BundleError:
+        return False
+    return True
 
 
 def _keep(target: Path, kept: Path) -> None:

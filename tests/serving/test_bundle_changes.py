@@ -322,13 +322,14 @@ def test_what_is_replaced_is_kept_as_a_file_and_no_longer_runs(served: TestClien
 
 
 def test_without_a_file_the_one_before_runs_on_and_the_one_before_that_is_freed(
-    start: Any, heavier: bytes
+    start: Any, heavier: bytes, tmp_path: Path, write_weight_bundle: Writer
 ) -> None:
+    third = write_weight_bundle(tmp_path / "third.onnx", version="3").read_bytes()
     client = start(admin_token=TOKEN)
     client.post("/v1/bundles/weight", content=heavier, headers=ASKED)
     gone = weakref.ref(running(client).bundle)
 
-    client.post("/v1/bundles/weight", content=heavier, headers=ASKED)
+    client.post("/v1/bundles/weight", content=third, headers=ASKED)
     gc.collect()
     assert gone() is not None  # for a rollback
     client.post("/v1/bundles/weight", content=heavier, headers=ASKED)

@@ -84,7 +84,7 @@ def test_a_registered_bundle_is_the_challenger_and_comes_back_byte_for_byte(
 
 
 def test_promoting_replaces_the_servers_file_and_names_the_champion(
-    runs: Path, tmp_path: Path, tiny_fibre_bundle: Path
+    runs: Path, tmp_path: Path, tiny_fibre_bundle: Path, tiny_weight_bundle: Path
 ) -> None:
     from weft_training.promote import promote
     from weft_training.track import find_version, open_client
@@ -92,14 +92,15 @@ def test_promoting_replaces_the_servers_file_and_names_the_champion(
     register(runs, tiny_fibre_bundle, "weft-fibre")
     bundles = tmp_path / "bundles"
     bundles.mkdir()
-    (bundles / "fibre.onnx").write_bytes(b"the old one")
+    old = tiny_weight_bundle.read_bytes()  # any sealed bundle
+    (bundles / "fibre.onnx").write_bytes(old)
 
     done = promote("weft-fibre", "challenger", bundles=bundles, runs=runs)
 
     assert done.path == bundles / "fibre.onnx"
     assert load_bundle(done.path, task="composition").sha256 == done.sha256
     assert sorted(path.name for path in bundles.iterdir()) == ["fibre.onnx", "fibre.previous.onnx"]
-    assert (bundles / "fibre.previous.onnx").read_bytes() == b"the old one"  # for a rollback
+    assert (bundles / "fibre.previous.onnx").read_bytes() == old  # for a rollback
     client = open_client(None, runs)
     assert find_version(client, "weft-fibre", "champion").version == "1"
     with pytest.raises(RunError, match="no weft-fibre challenger; versions are 1"):

@@ -28,7 +28,7 @@ from weft_serving.watch.observe import log_fault
 
 Answer = TypeVar("Answer")
 LOOK_SECONDS: Final = 1.0  # between two looks at the files; a change is taken up after two
-_WAITING: Final = 4  # changes in line; each may hold a bundle of 60 MB
+_IN_LINE: Final = 4  # changes, the one under way among them; each may hold a bundle of 60 MB
 
 
 def open_served(
@@ -61,7 +61,7 @@ class Changes:
             tools = SlotTools(models, figures, stage, opened)
             self._slots[task] = Slot(task, tools, file_of(settings, task), trial)
         self._one_at_a_time = ThreadPoolExecutor(1, thread_name_prefix="weft-bundles")
-        self._waiting = threading.BoundedSemaphore(_WAITING)
+        self._places = threading.BoundedSemaphore(_IN_LINE)
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -72,11 +72,11 @@ class Changes:
         return self._slots[task].trial
 
     def run(self, change: Callable[[], Answer]) -> Future[Answer]:
-        """Make a change after those before it. Raises BusyError where too many wait already."""
-        if not self._waiting.acquire(blocking=False):
+        """Make a change after those before it. Raises BusyError where four are in line already."""
+        if not self._places.acquire(blocking=False):
             raise BusyError("other bundles are being proven just now; send it again in a moment")
         future = self._one_at_a_time.submit(change)
-        future.add_done_callback(lambda _: self._waiting.release())
+        future.add_done_callback(lambda _: self._places.release())
         return future
 
     def tidy(self) -> None:

@@ -10,7 +10,7 @@ from fastapi.routing import APIRouter
 
 from weft.errors import BundleError
 from weft_serving.bundles.models import ServedTask
-from weft_serving.bundles.shown import BundleAnswer, describe_slot
+from weft_serving.bundles.shown import ChangeAnswer, describe_slot
 from weft_serving.bundles.slot import Slot
 from weft_serving.bundles.trial_report import TrialReport, report_trial
 from weft_serving.door.uploads import read_body
@@ -74,9 +74,10 @@ _MayChange = Depends(_check_token)
 
 
 @router.post("/{task}", dependencies=[_MayChange], responses=_CHANGE, openapi_extra=_BODY)
-async def post_bundle(request: Request, service: TheService, slot: TheSlot) -> BundleAnswer:
+async def post_bundle(request: Request, service: TheService, slot: TheSlot) -> ChangeAnswer:
     """Load a bundle, prove it, warm it and answer by it from the next request on.
 
+    The same bundle once more changes nothing (`already: true`), and `previous` stays what it was.
     It is written into the operator's folder, so that a restart keeps it; `kept: false` says there is none.
     """
     data = await _read_bundle(request)
@@ -84,27 +85,27 @@ async def post_bundle(request: Request, service: TheService, slot: TheSlot) -> B
 
 
 @router.post("/{task}/rollback", dependencies=[_MayChange], responses=_CHANGE)
-async def roll_back(service: TheService, slot: TheSlot) -> BundleAnswer:
+async def roll_back(service: TheService, slot: TheSlot) -> ChangeAnswer:
     """Answer by the bundle before this one again. A second call comes back to this one."""
     return await _change(service, slot, slot.rollback)
 
 
 @router.put("/{task}/challenger", dependencies=[_MayChange], responses=_CHANGE, openapi_extra=_BODY)
 @router.post("/{task}/challenger", dependencies=[_MayChange], responses=_CHANGE, include_in_schema=False)
-async def put_challenger(request: Request, service: TheService, slot: TheSlot) -> BundleAnswer:
+async def put_challenger(request: Request, service: TheService, slot: TheSlot) -> ChangeAnswer:
     """Put a bundle on trial: it is asked the same as the one in service, and tells nobody."""
     data = await _read_bundle(request)
     return await _change(service, slot, lambda: slot.challenge(data, "the bundle sent"))
 
 
 @router.delete("/{task}/challenger", dependencies=[_MayChange], responses=_CHANGE)
-async def delete_challenger(service: TheService, slot: TheSlot) -> BundleAnswer:
+async def delete_challenger(service: TheService, slot: TheSlot) -> ChangeAnswer:
     """End the trial."""
     return await _change(service, slot, slot.end_trial)
 
 
 @router.post("/{task}/promote-challenger", dependencies=[_MayChange], responses=_CHANGE)
-async def promote_challenger(service: TheService, slot: TheSlot) -> BundleAnswer:
+async def promote_challenger(service: TheService, slot: TheSlot) -> ChangeAnswer:
     """Answer by the challenger from the next request on."""
     return await _change(service, slot, slot.promote_challenger)
 
@@ -127,10 +128,10 @@ async def _read_bundle(request: Request) -> bytes:
     return data
 
 
-async def _change(service: Service, slot: Slot, change: Callable[[], None]) -> BundleAnswer:
-    def changed() -> BundleAnswer:
-        change()
-        return describe_slot(slot)
+async def _change(service: Service, slot: Slot, change: Callable[[], bool | None]) -> ChangeAnswer:
+    def changed() -> ChangeAnswer:
+        already = change() is False
+        return ChangeAnswer(**dict(describe_slot(slot)), already=already)
 
     try:
         return await asyncio.wrap_future(service.changes.run(changed))

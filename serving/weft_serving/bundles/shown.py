@@ -44,6 +44,10 @@ class BundleAnswer(BaseModel):
     refused: RefusedAnswer | None = Field(description="A later bundle that was not taken up, and why")
 
 
+class ChangeAnswer(BundleAnswer):
+    already: bool = Field(description="This bundle was in service before: what answers has not changed")
+
+
 class BundlesAnswer(BaseModel):
     bundles: list[BundleAnswer]
 

@@ -90,20 +90,28 @@ class Slot:
         if challenger:
             self._attempt(self._on_trial, self._take_challenger)
 
-    def install(self, data: bytes, source: str) -> None:
+    def install(self, data: bytes, source: str) -> bool:
         """Bring a bundle into service, and into the folder for the next start, both or neither.
+
+        Returns:
+            False where this very bundle is in service already: `previous` stays what it is.
 
         Raises:
             BundleError: Its seal, graph, card, task or proof does not hold.
             FolderError: It cannot be kept.
         """
         try:
-            model = self._load(data, source, self._tools.stage)
+            sha256 = check_seal(data, source=source)
+            model = None if self._serves(sha256) else self._load(data, source, self._tools.stage)
         except BundleError as error:
             self.refuse(error)
             raise
-        self._keep(data, model.bundle.sha256)
+        self._keep(data, sha256)
+        if model is None:
+            self._accept()
+            return False
         self._swap(model, "posted")
+        return True
 
     def rollback(self) -> None:
         """Back to the bundle before this one; a second call comes back. Raises NoOtherBundleError."""
@@ -139,8 +147,13 @@ class Slot:
         self._forget_challenger()
         self._tools.figures.changed(self.task, "trial ended", name)
 
-    def promote_challenger(self) -> None:
-        """Bring the challenger into service. Raises NoOtherBundleError, FolderError or BundleError."""
+    def promote_challenger(self) -> bool:
+        """Bring the challenger into service and end the trial; False where it is in service already.
+
+        Raises:
+            NoOtherBundleError: None is on trial.
+            FolderError: It cannot be kept, or its file is another one by now.
+        """
         challenger = self._challenger()
         sha256 = challenger.bundle.sha256
         if self.file is not None:
@@ -151,9 +164,12 @@ class Slot:
                     "taken up, or post it again"
                 )
             self._keep(data, sha256)
-        model = make_model(challenger.bundle, self._tools.stage)
-        self._swap(model, "challenger promoted")
+        if self._serves(sha256):
+            self.end_trial()
+            return False
+        self._swap(make_model(challenger.bundle, self._tools.stage), "challenger promoted")
         self._forget_challenger()
+        return True
 
     def _take_served(self, file: WatchedFile) -> None:
         self._at_restart = None  # until it is known that it would load
@@ -162,7 +178,7 @@ class Slot:
                 f"{file.path.name} is gone; what was loaded answers until a restart: put a bundle there"
             )
         data, sha256 = file.read()
-        if sha256 != self.current.bundle.sha256:
+        if not self._serves(sha256):
             model = self._load(data, file.path.name, self._tools.stage)
             self._swap(model, "file replaced")
         elif self.refused is not None and self.refused.from_file:
@@ -204,11 +220,22 @@ class Slot:
         self._tools.figures.serving(self.task, model.name)
         self._tools.figures.changed(self.task, how, model.name)
 
+    def _serves(self, sha256: str) -> bool:
+        return sha256 == self.current.bundle.sha256
+
     def _keep(self, data: bytes, sha256: str) -> None:
-        if self.file is not None and self._watched is not None:
-            _write(install_bundle, self.file, data)
-            self._watched.remember(sha256)
-            self._at_restart = sha256
+        """Into the file. Beside it goes what is in service, and nothing that never was."""
+        if self.file is None or self._watched is None:
+            return
+        try:
+            _, held = self._watched.read()
+        except BundleError:
+            held = None
+        if held != sha256:
+            served = held is not None and self._serves(held)
+            _write(install_bundle if served else replace_file, self.file, data)
+        self._watched.remember(sha256)
+        self._at_restart = sha256
 
     def _begin_trial(self, model: Model) -> None:
         self.trial.begin(model)
@@ -233,7 +260,7 @@ class Slot:
             return self.earlier.kept
         # After a restart: what the folder keeps beside the file.
         data = None if self.file is None else _sealed_as(previous_of(self.file), None)
-        if data is None:
+        if data is None or self._serves(check_seal(data, source="the bundle before")):
             raise NoOtherBundleError(
                 f"no other bundle for {self.task} has been in service here; post the one you want"
             )
