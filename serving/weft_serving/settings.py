@@ -12,6 +12,7 @@ from weft.card import Task
 from weft.cores import usable_cores
 from weft.engines import EngineChoice
 from weft.errors import StoreError
+from weft.limits import REQUEST_BYTES
 
 _VARIABLES = {
     "host": "WEFT_HOST",
@@ -71,7 +72,7 @@ def _networks(text: str) -> str:
 class Settings(BaseModel):
     """One running service, fully described. Defaults live here and nowhere else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
@@ -81,7 +82,9 @@ class Settings(BaseModel):
     bundles: Path | None = None
     # A folder, or s3://BUCKET/PREFIX and its like; None: no photo ever reaches the disk.
     keep_photos: Annotated[str, BeforeValidator(os.fspath)] | None = None
-    keep_photos_hours: float | None = Field(default=None, gt=0)  # and then they are removed; None: never
+    keep_photos_hours: float | None = Field(
+        default=None, gt=0, le=1_000_000
+    )  # and then they are removed; None: never
     workers: int = Field(default_factory=usable_cores, ge=1, le=256)  # threads that decode and infer
     arriving: int = Field(default=32, ge=0, le=10_000)  # photos decoded at once while they arrive
     engine: EngineChoice = "onnxruntime"  # of the weight bundle; others are too small to gain by another
@@ -93,21 +96,25 @@ class Settings(BaseModel):
     connections: int = Field(default=10_000, ge=1, le=1_000_000)  # open ones; then the longest idle is closed
     drain_seconds: float = Field(default=1, ge=0, le=8)  # of saying not ready, before a stop by SIGTERM
     streams: int = Field(default=16, ge=0, le=10_000)  # open connections to /v1/stream
-    recent_seconds: float = Field(default=900, ge=0)  # how long a photo can be added to an estimate
+    recent_seconds: float = Field(
+        default=900, ge=0, le=86_400
+    )  # how long a photo can be added to an estimate
     recent_bytes: int = Field(default=16_000_000, ge=0)  # memory for the prepared pixels of these
-    body_seconds: float = Field(default=300, gt=0)  # a request's body has to arrive within this
-    idle_seconds: float = Field(default=20, gt=0)  # and may not pause for longer
+    body_seconds: float = Field(default=300, gt=0, le=86_400)  # a request's body has to arrive within this
+    idle_seconds: float = Field(default=20, gt=0, le=3_600)  # and may not pause for longer
     # Bodies in memory: beyond a quarter of this large ones are read in turn, beyond all of it refused.
-    in_flight_bytes: int = Field(default=64_000_000, ge=1)
+    in_flight_bytes: int = Field(default=64_000_000, ge=REQUEST_BYTES)  # one request has to fit
     admin_token: SecretStr | None = None  # asked of whoever changes bundles; None: nobody may over HTTP
     shadow_share: float = Field(default=0.25, ge=0, le=1)  # of answers that a challenger is compared on
     lines: Path | None = None  # a sorting line's file, or a folder of them; None: no line
     belt: Path | None = None  # the bundle that reads them; None: as for `weight` and `fibre`
     line_token: SecretStr | None = None  # asked of cameras and for new rules; None: whoever can connect may
     line_threads: int = Field(default=2, ge=1, le=64)  # of each line, that read NIR pixels
-    evidence_days: float = Field(default=30, gt=0)  # pictures and spectra of a line's pieces are kept so long
+    evidence_days: float = Field(
+        default=30, gt=0, le=36_500
+    )  # pictures and spectra of a line's pieces are kept so long
     evidence_bytes: int = Field(default=5_000_000_000, ge=0)  # and no more of each line, the newest
-    pieces_days: float = Field(default=730, gt=0)  # their numbers are kept so long
+    pieces_days: float = Field(default=730, gt=0, le=36_500)  # their numbers are kept so long
     watch: Path | None = None  # a folder with one for each line, into which cameras put finished cubes
     watch_without_encoder: bool = False  # take cubes without counts: a guess, where no valve is connected
     mqtt_url: SecretStr | None = None  # mqtt://[user:password@]host; None: lines say nothing over MQTT

@@ -250,6 +250,29 @@ def test_what_only_an_operator_can_mend_is_said_in_one_line(
     run.check_disk(Settings(database_url="postgresql://weft@db/weft"))
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "need"),
+    [
+        ("WEFT_IN_FLIGHT_BYTES", "1", "greater than or equal to 60000000"),
+        ("WEFT_IDLE_SECONDS", "inf", "a finite number"),
+        ("WEFT_IDLE_SECONDS", "1e9", "less than or equal to 3600"),
+        ("WEFT_MAX_WAIT_MS", "nan", "a finite number"),
+        ("WEFT_BODY_SECONDS", "1e300", "less than or equal to 86400"),
+        ("WEFT_RECENT_SECONDS", "-1", "greater than or equal to 0"),
+        ("WEFT_KEEP_PHOTOS_HOURS", "inf", "a finite number"),
+        ("WEFT_PIECES_DAYS", "1e300", "less than or equal to 36500"),
+    ],
+)
+def test_a_setting_that_no_service_could_run_with_is_refused_with_what_is_needed(
+    variable: str, value: str, need: str
+) -> None:
+    from weft.errors import StoreError
+    from weft_serving.settings import read_settings
+
+    with pytest.raises(StoreError, match=rf"^{variable}: .*{need}; got '{value}'$"):
+        read_settings({variable: value})
+
+
 def test_bundles_are_taken_from_the_operators_folder(
     tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path: Path
 ) -> None:
