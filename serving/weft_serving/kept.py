@@ -22,6 +22,7 @@ from weft_serving.kept_objects import (
     remove_object,
     write_object,
 )
+from weft_serving.private import make_folder, write_file
 
 _LONGEST_PX: Final = 4096  # a label of 60 mm in a scene of 1.2 m still has 200 pixels
 _QUALITY: Final = 92
@@ -116,8 +117,8 @@ def check_place(place: str) -> None:
         return
     probe = Path(place) / name
     try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
+        make_folder(probe.parent)
+        write_file(probe, b"")
         probe.unlink()
     except OSError as error:
         raise StoreError(
@@ -126,11 +127,11 @@ def check_place(place: str) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Whole or not at all. StoreError where it cannot be written."""
+    """Whole or not at all, for this user alone. StoreError where it cannot be written."""
     half = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half.write_bytes(data)
+        make_folder(path.parent)
+        write_file(half, data)
         os.replace(half, path)
     except OSError as error:
         half.unlink(missing_ok=True)

@@ -14,7 +14,9 @@ from weft.card import Task
 from weft.errors import BundleError, StoreError
 from weft.limits import FRAME_BYTES, PHOTO_BYTES
 from weft.memory import give_back
+from weft_serving.kept_objects import is_object
 from weft_serving.line.haste import rest_memory
+from weft_serving.private import open_to_others
 from weft_serving.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,6 +93,18 @@ def _configure(app: "FastAPI", settings: Settings, most: int) -> "uvicorn.Config
         ws_max_size=max(PHOTO_BYTES, FRAME_BYTES) + 3_000_000,  # a little too large is answered
         ws_per_message_deflate=False,  # photos do not shrink, and a packed bomb has no way in
     )
+
+
+def _told_of_others(settings: Settings) -> list[str]:
+    """What the operator made so that others may read it; what is made here is for this user alone."""
+    scheme, _, file = settings.database_url.partition(":///")
+    places = [Path(file)] if scheme.startswith("sqlite") else []
+    if settings.keep_photos and not is_object(settings.keep_photos):
+        places.append(Path(settings.keep_photos))
+    return [
+        f"  other users of this machine may read {place}; if they shall not: chmod go= {place}"
+        for place in open_to_others(places)
+    ]
 
 
 def check_disk(settings: Settings) -> None:
@@ -191,6 +205,7 @@ def greeting(
         )
     kept = f"photos are kept in {settings.keep_photos}" if settings.keep_photos else "photos are not kept"
     said.append(f"  {kept}")
+    said += _told_of_others(settings)
     said.append(
         "Try, with the simulated parcel that comes along, or a photo of your own (-F photos=@photo.jpg):"
     )

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from weft.errors import StoreError
 from weft_serving.inserts import Inserts, failure_of, reason_of
+from weft_serving.private import make_file
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _BUSY_SECONDS: Final = 10
@@ -110,6 +111,8 @@ def _parse(url: str) -> URL:
 
 
 def _sqlite(url: URL) -> Engine:
+    if url.database is not None and "uri" not in url.query:
+        make_file(Path(url.database))
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
     # SQLAlchemy's recipe for real transactions: the driver begins late and never around a schema change.

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from weft.line.records import Alarm, Decision
 from weft_serving.line.past.archive import Kept
 from weft_serving.line.sinks import Evidence
+from weft_serving.private import make_folder
 
 _PICTURES_UP_TO: Final = 0.8  # of the room: beyond it only numbers are taken in, which are a tenth as large
 
@@ -56,7 +57,7 @@ class Spill:
         return len(lines)
 
     def _write(self, data: bytes) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         # Opened by the size we know: half a record that an earlier failure left is written over.
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:

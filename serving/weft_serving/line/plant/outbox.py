@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from weft.errors import LineError
+from weft_serving.private import make_file, make_folder
 
 OUTBOX_BYTES: Final = 268_435_456  # about 120,000 decisions: a day and a half at 50 pieces a minute and line
 _SPILL_BYTES: Final = 16_777_216  # in memory, while the disk takes nothing
@@ -173,7 +174,8 @@ class Outbox:
 
 def _open(path: Path) -> sqlite3.Connection:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        make_file(path)
         # used by another thread than the one that opens it, though never by two at once
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     except (OSError, sqlite3.Error) as error:
