@@ -206,6 +206,49 @@ def test_headers_beyond_64_kb_get_a_431(serve: Serve, sent: bytes) -> None:
     assert is_well(port)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Content-Length: -5",
+        "Content-Length: 5, 5",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "no header",
+    ],
+)
+@pytest.mark.parametrize(
+    "earlier", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["first", "second"]
+)
+def test_what_is_no_http_gets_a_problem_too(serve: Serve, lines: str, earlier: bytes) -> None:
+    port, _ = serve()
+    with dial(port) as line:
+        if earlier:
+            line.sendall(earlier)
+            assert read_reply(line)[0] == 200
+        line.sendall(f"POST /v1/estimates HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\nhello".encode())
+        status, headers, body = read_reply(line)
+        assert status == 400
+        assert headers["content-type"] == "application/problem+json"
+        assert json.loads(body)["type"] == "/problems/bad-request"
+        assert "send it by an HTTP library" in json.loads(body)["detail"]
+        assert ends(line)
+    assert is_well(port)
+
+
+def test_a_chunk_that_is_none_ends_the_connection_with_a_problem(serve: Serve) -> None:
+    port, service = serve()
+    with dial(port) as line:
+        chunked = (
+            f"POST /v1/estimates HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM}\r\nTransfer-Encoding: chunked"
+        )
+        line.sendall(f"{chunked}\r\n\r\n5\r\nhello\r\n".encode())
+        time.sleep(0.1)
+        line.sendall(b"no length\r\n")
+        assert read_reply(line)[0] == 400
+        assert ends(line)
+    assert is_well(port)
+    assert service.pool.jobs == 0
+
+
 def test_endless_trailers_after_a_chunked_body_end_the_connection(serve: Serve) -> None:
     port, _ = serve()
     with dial(port) as line:

@@ -167,6 +167,17 @@ class Connection(HttpToolsProtocol):
         self.transport.write(_TOO_LARGE)
         self.finish()
 
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn says in plain text to what is no HTTP; a request under way gets no second answer."""
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        self.transport.write(_UNREADABLE)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()  # who reads its body has to be told
+        else:
+            self.finish()
+
     def _rest(self) -> None:
         if not self.transport.is_closing():
             self.crowd.idle[self] = None
@@ -244,6 +255,12 @@ def _raw(status: str, slug: str, title: str, detail: str) -> bytes:
     ).encode("ascii")
 
 
+_UNREADABLE: Final = _raw(
+    "400 Bad Request",
+    "bad-request",
+    "Request cannot be read",
+    "a line, a header or a length of this is not as HTTP has it (RFC 9112); send it by an HTTP library",
+)
 _TOO_LARGE: Final = _raw(
     "431 Request Header Fields Too Large",
     "headers-too-large",
