@@ -104,7 +104,7 @@ def _house(standing: Standing) -> Iterator[Alert]:
             "WeftMemory",
             "page",
             f"{memory:,.0f} MiB of {standing.memory_limit_mib:,.0f} MiB are taken",
-            "Lower WEFT_RECENT_BYTES and WEFT_IN_FLIGHT_BYTES, or raise the limit.",
+            "Lower WEFT_RECENT_BYTES, and WEFT_IN_FLIGHT_BYTES where it was raised; or raise the limit.",
         )
     for task in standing.refused_bundles:
         yield Alert(
