@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 SERVE = [sys.executable, "-c", "from weft_serving.cli import serve; serve()", "--port", "0"]
+TOKEN = "of-this-measurement"
 HEAD = b'--b\r\nContent-Disposition: form-data; name="photos"; filename="a"\r\n\r\n'
 
 
 class Served:
     def __init__(self, folder: Path) -> None:
-        told = {"WEFT_BUNDLES": str(folder), "WEFT_ADMIN_TOKEN": "t", "WEFT_RECENT_SECONDS": "0"}
+        told = {"WEFT_BUNDLES": str(folder), "WEFT_ADMIN_TOKEN": TOKEN, "WEFT_RECENT_SECONDS": "0"}
         told |= {"WEFT_MAX_WAIT_MS": "60000", "PYTHONUNBUFFERED": "1", "WEFT_SHADOW_SHARE": "1"}
         self.process = subprocess.Popen(
             SERVE, cwd=folder, env=dict(os.environ) | told, text=True,
@@ -41,7 +42,7 @@ class Served:
         """Seconds that it took."""
         line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         started = time.perf_counter()
-        line.request(method, f"/v1/bundles/{path}", data, {"Authorization": "Bearer t"})
+        line.request(method, f"/v1/bundles/{path}", data, {"Authorization": f"Bearer {TOKEN}"})
         reply = line.getresponse()
         told = json.loads(reply.read())
         if reply.status != 200:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from weft.card import Task
 from weft.cores import usable_cores
 from weft.engines import EngineChoice
 from weft.errors import StoreError
 from weft.limits import REQUEST_BYTES
+from weft_serving.bundles.admin_token import LEAST_CHARACTERS, can_be_sent
 
 _VARIABLES = {
     "host": "WEFT_HOST",
@@ -69,6 +71,19 @@ def _networks(text: str) -> str:
     return text
 
 
+def _token(secret: SecretStr) -> SecretStr:
+    """Raise PydanticCustomError unless a header can hold it, and it is too long to be guessed."""
+    token = secret.get_secret_value()
+    if len(token) < LEAST_CHARACTERS or not can_be_sent(token):
+        raise PydanticCustomError(
+            "token",
+            "needed are {least} characters or more, none of them a space, a line break or beyond ASCII; "
+            "make one with `openssl rand -hex 24`",
+            {"least": LEAST_CHARACTERS},
+        )
+    return secret
+
+
 class Settings(BaseModel):
     """One running service, fully described. Defaults live here and nowhere else."""
 
@@ -104,7 +119,8 @@ class Settings(BaseModel):
     idle_seconds: float = Field(default=20, gt=0, le=3_600)  # and may not pause for longer
     # Bodies in memory: beyond a quarter of this large ones are read in turn, beyond all of it refused.
     in_flight_bytes: int = Field(default=64_000_000, ge=REQUEST_BYTES)  # one request has to fit
-    admin_token: SecretStr | None = None  # asked of whoever changes bundles; None: nobody may over HTTP
+    # Asked of whoever changes bundles; None: nobody may over HTTP
+    admin_token: Annotated[SecretStr, AfterValidator(_token)] | None = None
     shadow_share: float = Field(default=0.25, ge=0, le=1)  # of answers that a challenger is compared on
     lines: Path | None = None  # a sorting line's file, or a folder of them; None: no line
     belt: Path | None = None  # the bundle that reads them; None: as for `weight` and `fibre`

@@ -84,6 +84,10 @@ async function change(button) {
     complain("The server's token is needed: type it in below, then press the button again.");
     return;
   }
+  if (!/^[!-~]+$/.test(token.value)) { // no header can hold it
+    complain("The token holds a space or a character beyond ASCII; type in the server's token.");
+    return;
+  }
   if (!(await confirmed(button.dataset.question))) return;
   button.disabled = true;
   try {
