@@ -270,6 +270,15 @@ def test_what_is_told_are_medians_of_rounds_and_their_ratio() -> None:
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+def test_a_run_without_load_has_a_page_and_lines_without_a_table() -> None:
+    about = surroundings(bundle=Path("weight.onnx"), files={}, plan=Plan())
+    found = tell(Found(first_answer_s=[1.2]), Plan(), about=about | {"engine": "onnxruntime", "settings": {}})
+
+    assert "Process start to first right answer: 1.2 s" in page(found)
+    assert "<svg" not in page(found)
+    assert not any("CPU ms" in line for line in lines(found))
+
+
 def test_a_server_that_is_not_ours_has_no_bill() -> None:
     found = told([])
 
@@ -292,6 +301,7 @@ def test_the_page_is_one_file_that_fetches_nothing() -> None:
     ("options", "words"),
     [
         (["--only", "photos"], "--only: got 'photos', need some of photo,"),
+        (["--only", "photo", "--set", "PATH=x"], "--set: got PATH, need a variable that begins with WEFT_,"),
         (["--only", "photo", "--set", "WEFT_WORKERS"], "--set: got WEFT_WORKERS, need NAME=VALUE"),
         (["--url", "http://127.0.0.1:1", "--set", "WEFT_WORKERS=1"], "leave them out with --url"),
         (["--bundle", "/no/such/bundle.onnx"], "cannot be read"),
@@ -309,7 +319,27 @@ def test_options_that_make_no_sense_are_told_in_one_line(
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("url", ["ftp://here", "https://here", "http://"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--html", "/no/such/folder/x.html"], "--html: /no/such/folder/x.html cannot be written"),
+        (["--url", "http://127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),
+        (["--url", "127.0.0.1:eighty"], "need one like http://"),
+    ],
+)
+def test_what_would_fail_after_minutes_is_told_before_anything_is_made(
+    options: list[str], words: str
+) -> None:
+    result = CliRunner().invoke(bench, options)
+
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "making what is sent" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://here", "https://here", "http://", "http://here:eighty", "http://[::1"]
+)
 def test_an_address_that_cannot_be_measured_is_refused(url: str) -> None:
     with pytest.raises(BenchError, match="need one like http"):
         read_address(url)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from weft.errors import BenchError
 from weft_serving.bench import scenes
 from weft_serving.bench.bill import family
 from weft_serving.bench.cli import bench
@@ -65,6 +66,16 @@ def test_a_server_that_runs_already_is_measured_by_its_address(tiny_weight_bundl
     assert "memory_mib" not in found
     assert other.exit_code == 1
     assert "name the bundle that this server serves with --bundle" in other.stderr
+
+
+@pytest.mark.slow
+def test_a_server_that_ends_instead_of_answering_is_told_in_its_own_words(tiny_weight_bundle: Path) -> None:
+    server = Served(tiny_weight_bundle, {"WEFT_FIBRE": str(tiny_weight_bundle)})
+    try:
+        with pytest.raises(BenchError, match=r"weft serve ended with status 1: Error: .*composition"):
+            asyncio.run(server.wait(Work("frame", scenes.make_frames(1), [None], 0.0)))
+    finally:
+        server.close()
 
 
 @pytest.mark.slow

@@ -37,12 +37,16 @@ PARTS = ("photo", "photo_mark", "frame_http", "frame_ws", "start", "overload")
 def bench(as_json: bool, html: Path | None, **chosen: Any) -> None:
     """Measure a server here: CPU time a request against the floor, latency, start, memory."""
     import json
+    import os
     import signal
     import sys
 
     from weft.errors import WeftError
     from weft_serving.bench.report import lines
     from weft_serving.bench.run import run_bench
+
+    if html is not None and not os.access(html if html.exists() else html.parent, os.W_OK):
+        raise click.ClickException(f"--html: {html} cannot be written; name a file in a folder that can")
 
     def stop(signum: int, frame: object) -> None:
         sys.exit(128 + signum)

@@ -29,8 +29,21 @@ def page(told: dict[str, Any]) -> str:
         f"<p>{escape(told['measured_at'][:16].replace('T', ' '))} UTC, {machine['cores']} cores "
         f"({escape(machine['processor'])}), {escape(told['bundle'])} on {escape(told['engine'])}, "
         f"{told['plan']['clients']} clients, medians of {told['plan']['rounds']} rounds.</p>",
-        _table(parts),
+        _table(parts) if parts else "",  # none with `--only start,overload`
         _sentences(told),
+        *(_plots(parts) if parts else ()),
+        f"<h2>As printed</h2><pre>{escape(chr(10).join(lines(told)))}</pre>",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>weft bench</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        + "".join(body)
+        + "</body></html>\n"
+    )
+
+
+def _plots(parts: dict[str, Any]) -> list[str]:
+    return [
         "<h2>CPU time of a request, beside its floor</h2>",
         _key(parts),
         _bars(parts),
@@ -40,14 +53,7 @@ def page(told: dict[str, Any]) -> str:
         "<h2>Round by round</h2>",
         '<p class="quiet">CPU milliseconds a request: the server (dots), the floor beside it (rings).</p>',
         _rounds(parts),
-        f"<h2>As printed</h2><pre>{escape(chr(10).join(lines(told)))}</pre>",
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>weft bench</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
-        + "".join(body)
-        + "</body></html>\n"
-    )
 
 
 def _table(parts: dict[str, Any]) -> str:

@@ -77,12 +77,11 @@ def lines(told: dict[str, Any]) -> list[str]:
         f"{told['plan']['clients']} clients, medians of {told['plan']['rounds']} rounds; "
         f"load before: {machine['load_before']:g}",
         "",
-        f"{'':36}{'CPU ms':>9}{'floor':>9}{'ratio':>8}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}",
     ]
-    for name, words in ABOUT.items():
-        if name in told:
-            made.append(f"{words:36}" + _row(told[name]))
-    made += ["p50 and p99 are of requests that come at random, at half of capacity", ""]
+    rows = [f"{words:36}" + _row(told[name]) for name, words in ABOUT.items() if name in told]
+    if rows:
+        made.append(f"{'':36}{'CPU ms':>9}{'floor':>9}{'ratio':>8}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}")
+        made += [*rows, "p50 and p99 are of requests that come at random, at half of capacity", ""]
     for name, words in ABOUT.items():
         if "floor" in told.get(name, {}):
             parts = (f"{part} {ms:g}" for part, ms in told[name]["floor"].items() if ms)

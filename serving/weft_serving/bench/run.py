@@ -19,9 +19,11 @@ from weft_serving.bench.overload import overload
 from weft_serving.bench.report import surroundings, tell
 from weft_serving.bench.scenes import make_frames, make_photos
 from weft_serving.bench.served import Served
-from weft_serving.bench.talk import read_address
+from weft_serving.bench.talk import dial, read_address
 
 _MARK = {"mark": "qr", "mark_mm": "60"}
+# What changes how a server runs, not which programs and files it finds.
+_VARIABLES = ("WEFT_", "OTEL_", "MALLOC_", "OMP_", "OPENBLAS_", "KMP_", "ORT_", "PYTHONMALLOC", "LD_PRELOAD")
 _QUICK = Plan(clients=4, rounds=2, seconds=0.6, takes=2, starts=1)
 
 
@@ -58,6 +60,8 @@ def run_bench(
         else Plan(clients=clients, rounds=rounds, seconds=seconds, overload_s=overload_seconds)
     )
     path = bundle or BUNDLED / "weight.onnx"
+    if url is not None:
+        asyncio.run(dial(read_address(url))).close()  # told before anything is made
     say("making what is sent")
     files: dict[str, Sequence[bytes]] = {"frame": make_frames(8)}
     if any(part.startswith("photo") for part in parts):
@@ -158,6 +162,8 @@ def _variables(settings: Sequence[str]) -> dict[str, str]:
     given = dict(setting.split("=", 1) for setting in settings if "=" in setting)
     if len(given) < len(settings):
         raise BenchError(f"--set: got {' '.join(settings)}, need NAME=VALUE, such as WEFT_WORKERS=2")
+    if other := [name for name in given if not name.startswith(_VARIABLES)]:
+        raise BenchError(f"--set: got {other[0]}, need a variable that begins with {', '.join(_VARIABLES)}")
     return given
 
 

@@ -16,6 +16,7 @@ from weft_serving.bench.load import Work
 from weft_serving.bench.talk import Address, HttpLine, dial
 
 _START_S: Final = 60.0
+_END_S: Final = 5.0  # between a closed connection and the end of the process that closed it
 
 
 class Served:
@@ -58,13 +59,21 @@ class Served:
                     raise
                 await asyncio.sleep(0.003)
         try:
-            work.check(0, await line.ask(request))
+            answer = await line.ask(request)
         except BenchError:
+            await self._end()
             self.check()
             raise
         finally:
             line.close()
+        work.check(0, answer)
         self.first_answer_s = time.perf_counter() - self._started
+
+    async def _end(self) -> None:
+        """Wait a moment for the end of a process that has closed its connection: its word comes with it."""
+        until = time.perf_counter() + _END_S
+        while self._process.poll() is None and time.perf_counter() < until:
+            await asyncio.sleep(0.02)
 
     def check(self) -> None:
         """Raise BenchError if the process has ended."""

@@ -33,10 +33,15 @@ class Address:
 
 
 def read_address(url: str) -> Address:
-    parts = urlsplit(url if "//" in url else f"//{url}")
+    wrong = f"--url is {url!r}; need one like http://127.0.0.1:8000"
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        port = parts.port or 80
+    except ValueError as error:
+        raise BenchError(wrong) from error
     if parts.scheme not in ("", "http") or not parts.hostname:
-        raise BenchError(f"--url is {url!r}; need one like http://127.0.0.1:8000")
-    return Address(parts.hostname, parts.port or 80)
+        raise BenchError(wrong)
+    return Address(parts.hostname, port)
 
 
 @dataclass(frozen=True, slots=True)
