@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -215,6 +216,19 @@ def test_a_deadline_that_cannot_be_kept_is_told_with_what_is_needed_and_whether_
         pool.close()
 
     asyncio.run(scenario())
+
+
+def test_an_idle_server_learns_that_it_can_keep_a_deadline_after_all() -> None:
+    async def scenario() -> tuple[int, int]:
+        pool, answers = Pool(workers=1, waiting=9, longest_wait_s=1.0), list[object]()
+        pool.mean_work_s = 30.0  # of what it did before, or a guess
+        for _ in range(40):
+            with suppress(BusyError):
+                answers.append(await asked(pool, Caller("a", deadline_s=time.monotonic() + 20), lambda: 1))
+        pool.close()
+        return len(answers), pool.refused
+
+    assert asyncio.run(scenario()) == (25, 15)
 
 
 def test_streams_wait_for_their_turn_instead_of_being_refused() -> None:

@@ -21,7 +21,8 @@ from weft_serving.problems import BusyError
 Answer = TypeVar("Answer")
 
 _FIRST_GUESS_S: Final = 0.05  # of work in a job, until one was done
-_SHARE_OF_NEW: Final = 1 / 16  # of each job's time in the running mean
+_SHARE_OF_NEW: Final = 1 / 16  # of each job's time in the running mean; more for the first ones
+_TRIED: Final = 16  # of so many deadlines that an idle server would miss one is tried: the mean may be old
 _LONGEST_RETRY_S: Final = 60
 _STOPPING: Final = "this server is stopping; send it again in a moment"
 
@@ -53,6 +54,8 @@ class Pool:
         self._lines: OrderedDict[str, deque[_Ticket]] = OrderedDict()  # none of them empty
         self._waiting = 0
         self._running = 0
+        self._done = 0
+        self._too_short = 0  # deadlines that could not be kept though nobody else waited
         self._elsewhere: Counter[str] = Counter()
         self._threads: list[threading.Thread] = []
         self._closed = False
@@ -168,6 +171,10 @@ class Pool:
         need_s = wait_s + self.mean_work_s
         if need_s <= left_s:
             return
+        if wait_s == 0.0:
+            self._too_short += 1
+            if self._too_short % _TRIED == 0:
+                return
         self.refused += 1
         later = self.mean_work_s <= left_s  # it could be kept where nobody else waits
         raise BusyError(
@@ -224,7 +231,10 @@ class Pool:
             who = ticket.who
             with self._turn:
                 self._running -= 1
-                self.mean_work_s += _SHARE_OF_NEW * (who.work_s + seconds - self.mean_work_s)
+                self._done += 1
+                self.mean_work_s += max(_SHARE_OF_NEW, 1 / (1 + self._done)) * (
+                    who.work_s + seconds - self.mean_work_s
+                )
                 who.work_s = 0.0
             ticket.tell(answer, error)
             del (
