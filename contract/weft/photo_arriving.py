@@ -107,7 +107,7 @@ class ArrivingPhoto:
             self._only_whole = True
             header = read_header(head)
             if header.kind in ("png", "webp"):
-                check_size(header.width_px, header.height_px, True)
+                check_size(header.width_px, header.height_px, True, header.kind)
         return b""
 
     def _follow(self, part: Part) -> None:

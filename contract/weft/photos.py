@@ -10,7 +10,9 @@ reach a disk or a log. Colour profiles are ignored: training and serving then ig
 
 import io
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,10 +25,13 @@ from PIL import Image, features
 from weft import limits
 from weft.errors import BrokenPhotoError, PhotoError, TooLargeError, UnsupportedPhotoError
 from weft.exif import exif_orientation
-from weft.photo_header import Header, read_header
+from weft.memory import give_back
+from weft.photo_header import Header, Kind, read_header
 
 # libjpeg's warnings on files that phones do write; every pixel is there when one of these comes first.
 _HARMLESS: Final = ("before marker 0xd9", "Invalid SOS parameters")
+_MANY_PIXELS: Final = 16_000_000  # of a file that is decoded from the whole: from 0.1 GB on
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,8 @@ def decode_photo(file: PhotoFile, *, longest_px: int | None) -> Photo:
             return _jpeg(data, header, longest_px)
         if header.kind == "heif":
             return _heif(data, longest_px)
-        return _png_or_webp(data, header, longest_px)
+        with _in_turn(header.width_px * header.height_px):
+            return _png_or_webp(data, header, longest_px)
     except PhotoError:
         raise
     except Exception as error:  # decoders raise a dozen bare kinds on damaged data; none of them is our fault
@@ -116,6 +122,14 @@ def decode_photo(file: PhotoFile, *, longest_px: int | None) -> Photo:
 def _jpeg(data: bytes, header: Header, longest_px: int | None) -> Photo:
     width, height = header.width_px, header.height_px
     check_size(width, height, header.whole)
+    if header.whole:
+        with _in_turn(width * height):
+            return _jpeg_pixels(data, header, longest_px)
+    return _jpeg_pixels(data, header, longest_px)
+
+
+def _jpeg_pixels(data: bytes, header: Header, longest_px: int | None) -> Photo:
+    width, height = header.width_px, header.height_px
     eighths, block = scale_for(max(width, height), longest_px)
     # simplejpeg takes the smallest n/8 that meets its minima; given both, the shorter side would decide, and
     # `min_factor` alone reduces nothing.
@@ -139,7 +153,7 @@ def reduced_upright(pixels: NDArray[np.uint8], header: Header, block: int) -> Ph
 
 def _png_or_webp(data: bytes, header: Header, longest_px: int | None) -> Photo:
     size = (header.width_px, header.height_px)
-    check_size(*size, True)
+    check_size(*size, True, header.kind)
     if header.kind == "webp" and not features.check("webp"):
         raise UnsupportedPhotoError(
             "WebP is not built into this server's Pillow; send a JPEG, PNG or HEIC photo"
@@ -159,19 +173,35 @@ def _heif(data: bytes, longest_px: int | None) -> Photo:
     width, height = file.size
     check_size(width, height, True)
     # The container's own rotation is applied by the decoder; the EXIF orientation beside it only repeats it.
-    return _upright(_reduced(file.to_pillow(), longest_px), width, height, 1)
+    with _in_turn(width * height):
+        return _upright(_reduced(file.to_pillow(), longest_px), width, height, 1)
 
 
-def check_size(width: int, height: int, whole: bool) -> None:
+@contextmanager
+def _in_turn(pixels: int) -> Generator[None, None, None]:
+    """One large photo at a time, and its memory handed back: two would need twice of it, and keep it."""
+    if pixels < _MANY_PIXELS:
+        yield
+        return
+    with _one_at_a_time:
+        try:
+            yield
+        finally:
+            give_back()
+
+
+def check_size(width: int, height: int, whole: bool, kind: Kind | None = None) -> None:
     """Raise PhotoError for a size that is none or too large; `whole`: all of it must be held at once."""
     if not width or not height:
         raise BrokenPhotoError(f"the photo states a size of {width} x {height} pixels; take it again")
     limit = limits.PHOTO_PIXELS_WHOLE if whole else limits.PHOTO_PIXELS
+    if kind == "webp":
+        limit = limits.PHOTO_PIXELS_WEBP
     if width * height > limit:
-        kind = " for this kind of file" if whole else ""
+        of_file = " for this kind of file" if whole else ""
         raise TooLargeError(
             f"the photo has {width} x {height} = {width * height / 1e6:.0f} megapixels, at most "
-            f"{limit / 1e6:.0f} are taken{kind}; send a smaller one"
+            f"{limit / 1e6:.0f} are taken{of_file}; send a smaller one"
         )
 
 

@@ -1,4 +1,6 @@
 import io
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageOps, features
 
-from weft.errors import UnsupportedPhotoError
+from weft import photos
+from weft.errors import TooLargeError, UnsupportedPhotoError
 from weft.photos import decode_photo
 
 PHONES = Path(__file__).parents[2].parent / "shared" / "data" / "photos" / "phone_originals"
@@ -176,6 +179,35 @@ def test_a_webp_photo_is_read_or_refused_by_name() -> None:
         body = b"VP8X\x0a\0\0\0" + bytes(4) + b"\x3f\0\0\x27\0\0"
         with pytest.raises(UnsupportedPhotoError, match="WebP is not built into"):
             decode_photo(b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body, longest_px=None)
+
+
+def test_a_webp_photo_may_have_fewer_pixels_as_its_decoder_takes_more_memory() -> None:
+    body = b"VP8X\x0a\0\0\0" + bytes(4) + (5199).to_bytes(3, "little") * 2
+    with pytest.raises(TooLargeError, match="27 megapixels, at most 25 are taken for this kind of file"):
+        decode_photo(b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body, longest_px=None)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "HEIF"])
+def test_large_photos_that_need_all_their_pixels_are_decoded_one_at_a_time(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pillow_heif.register_heif_opener()
+    data = encoded(corners(), kind, progressive=True)
+    upright, inside, seen = photos._upright, [], []  # pyright: ignore[reportPrivateUsage]
+
+    def slow(*args: object) -> object:
+        inside.append(1)
+        time.sleep(0.02)
+        seen.append(len(inside))
+        inside.pop()
+        return upright(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(photos, "_MANY_PIXELS", 1)
+    monkeypatch.setattr(photos, "_upright", slow)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda _: decode_photo(data, longest_px=None), range(3)))
+
+    assert seen == [1, 1, 1]
 
 
 def test_the_content_decides_not_the_bytes_that_follow_the_photo() -> None:

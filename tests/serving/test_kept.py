@@ -1,8 +1,10 @@
 """Kept photos in an object store that replicas share, and how long they are kept anywhere."""
 
 import io
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from weft.errors import StoreError
+from weft_serving import kept
 from weft_serving.harvest import harvest_manifest
 from weft_serving.kept import check_place, forget_photos, read_kept
 from weft_serving.kept_lifetime import forget_old
@@ -97,6 +100,26 @@ def test_what_is_stored_is_upright_and_without_the_cameras_words(
     assert Image.open(io.BytesIO(data[0])).size == (480, 640)
 
 
+def test_photos_are_encoded_anew_one_at_a_time(
+    tmp_path: Path, jpeg: Jpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode, inside, seen = kept.decode_photo, [], []
+
+    def slow(*args: Any, **options: Any) -> Any:
+        inside.append(1)
+        time.sleep(0.02)
+        seen.append(len(inside))
+        inside.pop()
+        return decode(*args, **options)
+
+    monkeypatch.setattr(kept, "decode_photo", slow)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda n: kept.keep_photos(str(tmp_path), f"{n}", [jpeg(n)], first=1), range(3)))
+
+    assert seen == [1, 1, 1]
+    assert len(list(tmp_path.glob("*/1.jpg"))) == 3
+
+
 def test_two_photos_that_are_added_at_once_by_two_replicas_both_count(
     start: Start, tmp_path: Path, jpeg: Jpeg, photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,8 +183,6 @@ def test_photos_are_removed_after_their_hours_and_the_estimate_stays(
 
 
 def test_the_service_removes_them_by_itself(start: Start, tmp_path: Path, jpeg: Jpeg, photos: Photos) -> None:
-    import time
-
     client = start(keep_photos=tmp_path / "kept", keep_photos_hours=0.5 / 3600)
     weighed(client, photos(jpeg()))
 
