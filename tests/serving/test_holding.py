@@ -1,6 +1,7 @@
 """Bytes of bodies in memory: large bodies are read in turn, and none waits for another for ever."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_beyond_a_quarter_only_the_oldest_bodies_are_read_on_and_the_next_follow
         assert max(held) == 240  # two at once: one for the thread, one more
         return read
 
-    read = asyncio.run(scenario())
+    read = asyncio.run(asyncio.wait_for(scenario(), 20))
 
     assert sorted(read) == list("aabbccdd")
     assert read.index("d") > max(n for n, name in enumerate(read) if name == "b")
@@ -41,7 +42,7 @@ def test_a_body_that_is_held_up_counts_as_waiting_work_and_leaves_when_its_clien
     async def scenario() -> None:
         pool = Pool(workers=1, waiting=9)
         holding = Holding(400, pool)
-        holding.take(200)
+        holding.take(200)  # beyond the quarter; places for two
         for name in "ab":
             await holding.wait_to_read(name)
         third = asyncio.create_task(holding.wait_to_read("c"))
@@ -54,7 +55,41 @@ def test_a_body_that_is_held_up_counts_as_waiting_work_and_leaves_when_its_clien
         holding.ended("a")
         await holding.wait_to_read("b")
 
-    asyncio.run(scenario())
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_no_order_of_pieces_refusals_and_departures_leaves_a_body_waiting(first: int) -> None:
+    async def scenario(dice: random.Random) -> None:
+        pool = Pool(workers=dice.randint(1, 3), waiting=99)
+        holding = Holding(dice.choice([400, 1000, 4000]), pool)
+
+        async def arrive(name: int) -> None:
+            held = 0
+            try:
+                for _ in range(dice.randint(1, 8)):
+                    await holding.wait_to_read(name)
+                    await asyncio.sleep(0)
+                    count = dice.randint(0, 80)
+                    holding.take(count)
+                    held += count
+                holding.ended(name)
+                await asyncio.sleep(0)
+            except BusyError:
+                pass
+            finally:
+                holding.answered(name, held)
+
+        tasks = [asyncio.create_task(arrive(name)) for name in range(dice.randint(2, 40))]
+        for task in tasks:
+            if dice.random() < 0.2:
+                await asyncio.sleep(0)
+                task.cancel()
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+        assert (holding.bytes, pool.jobs) == (0, 0)
+
+    for seed in range(first, first + 50):
+        asyncio.run(scenario(random.Random(seed)))
 
 
 def test_beyond_the_most_bytes_requests_are_refused() -> None:
