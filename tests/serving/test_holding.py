@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from weft_serving.door import holding as holding_module
 from weft_serving.door.holding import Holding
 from weft_serving.door.pool import Pool
 from weft_serving.problems import BusyError
@@ -58,8 +59,30 @@ def test_a_body_that_is_held_up_counts_as_waiting_work_and_leaves_when_its_clien
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
+def test_bodies_that_do_not_come_make_place_for_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding_module, "_TURN_S", 0.01)
+
+    async def scenario() -> None:
+        holding = Holding(400, Pool(workers=1, waiting=9))
+        holding.take(200)
+        for silent in "ab":
+            await holding.wait_to_read(silent)  # and nothing more comes of it
+        await holding.wait_to_read("c")
+        holding.ended("c")
+        holding.answered("c", 0)
+        holding.answered("a", 200)
+        await holding.wait_to_read("b")
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
+
+
+@pytest.mark.parametrize("turn_s", [1.0, 0.0])
 @pytest.mark.parametrize("first", range(0, 200, 50))
-def test_no_order_of_pieces_refusals_and_departures_leaves_a_body_waiting(first: int) -> None:
+def test_no_order_of_pieces_refusals_and_departures_leaves_a_body_waiting(
+    first: int, turn_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding_module, "_TURN_S", turn_s)
+
     async def scenario(dice: random.Random) -> None:
         pool = Pool(workers=dice.randint(1, 3), waiting=99)
         holding = Holding(dice.choice([400, 1000, 4000]), pool)

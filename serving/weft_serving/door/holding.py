@@ -2,8 +2,9 @@
 
 A body that would only wait for a thread need not wait in memory: beyond a quarter of the most bytes,
 large bodies are read on only while there are fewer of them, read or being read, than threads and one;
-the oldest first, so that no two of them can wait for each other. TCP slows the others down. Beyond the
-most bytes, requests are refused.
+the oldest first, so that no two of them can wait for each other. TCP slows the others down. Who has not come
+after a second of that goes to the end while others wait: a client may send a byte a second, or nothing more.
+Beyond the most bytes, requests are refused.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from weft_serving.door.pool import Pool
 from weft_serving.problems import BusyError
 
 _PAUSE_SHARE: Final = 0.25
+_TURN_S: Final = 1.0
 _SPARE: Final = 1  # bodies beside as many as there are threads: the next one is there in time
 
 
@@ -34,6 +36,7 @@ class Holding:
         self._arriving: dict[Hashable, None] = {}  # large bodies, the oldest first
         self._whole: set[Hashable] = set()  # large bodies that have come, until their requests are answered
         self._held_up: dict[Hashable, asyncio.Future[None]] = {}
+        self._turn: asyncio.TimerHandle | None = None  # runs while any are held up
 
     def take(self, count: int) -> None:
         """Raise BusyError where these bytes are too many."""
@@ -55,6 +58,8 @@ class Holding:
             return
         with self._pool.elsewhere(at_work=False):
             self._held_up[body] = asyncio.get_running_loop().create_future()
+            if self._turn is None:
+                self._turn = asyncio.get_running_loop().call_later(_TURN_S, self._next_turn)
             try:
                 await self._held_up[body]
             finally:
@@ -75,8 +80,20 @@ class Holding:
     def _may_read(self, body: Hashable) -> bool:
         if self.bytes <= self._pause_bytes:
             return True
+        return body in self._first()
+
+    def _first(self) -> list[Hashable]:
         places = self._pool.workers + _SPARE - len(self._whole)
-        return body in islice(self._arriving, max(0, places))
+        return list(islice(self._arriving, max(0, places)))
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        if not self._held_up:
+            return
+        for body in self._first():
+            self._arriving[body] = self._arriving.pop(body)
+        self._let_on()
+        self._turn = asyncio.get_running_loop().call_later(_TURN_S, self._next_turn)
 
     def _let_on(self) -> None:
         for body, future in self._held_up.items():
