@@ -13,10 +13,12 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from weft_serving.pages.router import nav
 from weft_serving.problems import Problem
 
 _FILES: Final = Path(__file__).parent
 _ICON: Final = "data:,"  # the default is fetched from elsewhere
+_STYLE: Final = "<style>.site { font: 14px sans-serif; padding: 1rem; display: flex; gap: 1.25rem }</style>"
 
 
 class _Assets(StaticFiles):
@@ -34,7 +36,7 @@ def install(app: FastAPI) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
+        page = get_swagger_ui_html(
             openapi_url="/openapi.json",
             title="Weft",
             swagger_js_url="/docs/files/swagger-ui-bundle.js",
@@ -42,6 +44,7 @@ def install(app: FastAPI) -> None:
             swagger_favicon_url=_ICON,
             swagger_ui_parameters={"validatorUrl": None},
         )
+        return HTMLResponse(bytes(page.body).decode().replace("</body>", f"{_STYLE}{nav()}</body>"))
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -4,8 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import HTMLResponse
@@ -19,12 +18,11 @@ from weft_serving.ops.exposition import OpsFigures
 from weft_serving.ops.history import Minute
 from weft_serving.ops.overseer import TASKS, Line, Overseer, Watched
 from weft_serving.ops.quality import Quality
-from weft_serving.pages.router import POLICY
+from weft_serving.pages.router import POLICY, page_of
 from weft_serving.problems import NotReadyError, problem_responses
 from weft_serving.service import Service
 
 router = APIRouter(tags=["operation"])
-_PAGE: Final = Path(__file__).parents[1] / "pages" / "ops.html"
 
 
 class Told(BaseModel):
@@ -142,8 +140,7 @@ _Overseer = Annotated[Overseer, Depends(_overseer)]
 
 @router.get("/ops", response_class=HTMLResponse, include_in_schema=False)
 def show_ops() -> HTMLResponse:
-    page = _PAGE.read_text(encoding="utf-8")
-    return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
+    return HTMLResponse(page_of("ops.html"), headers={"Content-Security-Policy": POLICY})
 
 
 @router.get("/v1/ops")

@@ -16,8 +16,17 @@ POLICY: Final = (
 )
 
 
+def page_of(name: str) -> str:
+    """A page that is the same for everybody, with the links to all pages that stand at the foot of each."""
+    return (_HERE / name).read_text(encoding="utf-8").replace('{% include "nav.html" %}', nav())
+
+
+def nav() -> str:
+    return (_HERE / "nav.html").read_text(encoding="utf-8")
+
+
 def install(app: FastAPI) -> None:
-    page = (_HERE / "index.html").read_text(encoding="utf-8")
+    page = page_of("index.html")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def start() -> HTMLResponse:  # pyright: ignore[reportUnusedFunction]

@@ -8,10 +8,13 @@ export class Charts {
 
   constructor(throughput, latency) {
     this.#places = { throughput, latency };
-    addEventListener("resize", () => {
+    // Not the window's size alone: the first piece brings charts out of hiding and the list beside them.
+    const fitting = new ResizeObserver(() => {
       this.#throughput?.setSize(size(this.#places.throughput));
       this.#latency?.setSize(size(this.#places.latency));
     });
+    fitting.observe(throughput);
+    fitting.observe(latency);
   }
 
   clear() {

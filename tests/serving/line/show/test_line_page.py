@@ -144,6 +144,27 @@ def reds(page: "sync_api.Page") -> list[int]:
     )
 
 
+def test_what_has_nothing_to_show_yet_takes_no_room_until_a_piece_comes(
+    page: "sync_api.Page", shown: ShownLine, line_decision: Any, line_evidence: Any
+) -> None:
+    page.set_viewport_size({"width": 1280, "height": 900})
+    last, chart = page.locator("section", has=page.locator("#last")), page.locator("#throughput")
+    lanes = page.locator("section", has=page.locator("#lanes"))
+    assert chart.is_hidden()
+    assert box(last)["height"] < 120
+    assert box(last)["width"] == box(lanes)["width"]  # and no empty column beside it
+
+    shown.sink.decided(piece_at(shown, line_decision, 1), line_evidence(1))
+    page.locator("#last li").first.wait_for(timeout=WAIT_MS)
+    assert box(last)["x"] > box(lanes)["x"] + box(lanes)["width"]
+
+
+def box(place: "sync_api.Locator") -> dict[str, float]:
+    found = place.bounding_box()
+    assert found is not None
+    return dict(found)
+
+
 def test_a_garment_moves_along_the_belt_with_its_picture(
     page: "sync_api.Page", shown: ShownLine, line_decision: Any, line_evidence: Any, picture: bytes
 ) -> None:
