@@ -114,9 +114,8 @@ class Running:
         self.started = time.perf_counter()
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                self._filled(peer.command), cwd=self._folder, env=self._environ, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
+                self._filled(peer.command), cwd=self._folder, env=self._environ, stdout=log, stderr=log
+            )
 
     @property
     def pid(self) -> int:
