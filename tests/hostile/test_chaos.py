@@ -95,7 +95,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(folder)], capture_output=True, check=False
     )
     if made.returncode:
         pytest.skip("a small disk cannot be mounted here")
@@ -105,12 +105,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_refuses_and_room_brings_it_back(serve: Callable[..., Server], small_disk: Path) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(1_500_000))
+    ballast.write_bytes(bytes(4_000_000))
     server = serve(WEFT_DATABASE_URL=f"sqlite:///{small_disk}/weft.db")
     server.wait_until(200)
 
     with contextlib.suppress(OSError):  # all that is left
-        (small_disk / "rest").write_bytes(bytes(3_000_000))
+        (small_disk / "rest").write_bytes(bytes(40_000_000))
     server.wait_until(503)
     status, told, headers = server.weigh()
 
