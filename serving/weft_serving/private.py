@@ -35,9 +35,8 @@ def write_file(path: Path, data: bytes) -> None:
 
 def open_to_others(paths: Sequence[Path]) -> list[Path]:
     """Those that other users of this machine may read, by their own rights and those of all folders above."""
-    return (
-        [] if os.name == "nt" else [path for path in paths if _is_open(path)]
-    )  # there, rights lie elsewhere
+    # Windows keeps rights elsewhere.
+    return [] if os.name == "nt" else [path for path in paths if _is_open(path)]
 
 
 def _is_open(path: Path) -> bool:

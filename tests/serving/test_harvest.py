@@ -9,6 +9,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from weft.errors import StoreError
+from weft_serving import kept
 from weft_serving.harvest import harvest_manifest
 
 Jpeg = Callable[..., bytes]
@@ -139,14 +140,14 @@ def test_a_photo_that_cannot_be_written_takes_the_ones_before_it_along(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client = start(keep_photos=tmp_path / "kept")
-    write = Path.write_bytes
+    write = kept.write_file
 
-    def full_at_the_second(path: Path, data: bytes) -> int:
+    def full_at_the_second(path: Path, data: bytes) -> None:
         if ".2.jpg." in path.name:
             raise OSError(28, "No space left on device")
-        return write(path, data)
+        write(path, data)
 
-    monkeypatch.setattr(Path, "write_bytes", full_at_the_second)
+    monkeypatch.setattr(kept, "write_file", full_at_the_second)
     reply = client.post("/v1/estimates", files=photos(jpeg(1), jpeg(2)))
 
     assert reply.status_code == 503
