@@ -154,7 +154,6 @@ _FORM_DOC: Final[dict[str, Any]] = {
 )  # fmt: skip
 async def create_composition(request: Request, service: TheService) -> CompositionAnswer:
     """Fibre shares by weight of one scanned garment: a spectrum as JSON, or a scan file."""
-    service.pool.check_room()
     kind = media_type(request)
     if kind == "application/json":
         raw = await read_body(request)

@@ -89,7 +89,6 @@ _PHOTO_PROBLEMS: Final = problem_responses(
 )
 async def create_estimate(request: Request, service: TheService) -> Response:
     """Weigh a parcel by one to nine photos of it; one photo may also be the body itself."""
-    service.pool.check_room()
     try:
         told, photos = await take_photos(
             request, service, files={"photos": PHOTOS_PER_ESTIMATE}, fields=_FIELDS
@@ -122,7 +121,6 @@ async def add_photo(estimate_id: str, request: Request, service: TheService) -> 
 
     Photos are not kept: earlier ones are remembered for a few minutes only, then the answer is 410.
     """
-    service.pool.check_room()
     _, photos = await take_photos(
         request, service, files={"photos": 1, "photo": 1, "file": 1}, fields=frozenset()
     )

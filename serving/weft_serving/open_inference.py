@@ -86,7 +86,6 @@ async def infer(request: Request, service: TheService, model: str, version: str 
     """Run a model on tensors, in JSON or binary."""
     try:
         bundle = _find(request, model, version)
-        service.pool.check_room()
         body = await request.body()
         header = request.headers.get(HEADER)
         answer, length = await service.pool.run(lambda: _run(bundle, model, body, header))
