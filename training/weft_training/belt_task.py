@@ -24,10 +24,10 @@ from weft_training.belt_net import BeltNet, log_light
 from weft_training.belt_recipe import BeltAugment, BeltVote
 from weft_training.data import Captures, target_shares
 from weft_training.fibre_net import FibreOutput
+from weft_training.own_net import OwnNet, Rows
 from weft_training.recipe import BeltRecipe
 from weft_training.step import Batch, ShareLoss
 
-Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 THRESHOLD = 0.5  # of a pixel's `unknown`, and of a garment's
@@ -65,7 +65,7 @@ class BeltLoss:
         return loss + self.garment * miss.sum() / textile.sum().clamp(min=1)
 
 
-class BeltTask:
+class BeltTask(OwnNet):
     """The garments of a run, and how a net is built for, fed with and asked about them. See `fit.Task`."""
 
     def __init__(self, captures: Captures, recipe: BeltRecipe) -> None:
@@ -103,18 +103,6 @@ class BeltTask:
 
     def trained(self, net: BeltNet) -> nn.Module:
         return net
-
-    def backbone(self, net: BeltNet) -> None:
-        """There is none: all of the net is our own."""
-        del net
-
-    @property
-    def ahead(self) -> bool:
-        """A batch of pixels is made in no time."""
-        return False
-
-    def items(self, rows: Rows, rng: np.random.Generator) -> list[Rows]:
-        return [np.array([row]) for row in rng.permutation(rows)]
 
     def batch(self, items: Sequence[Rows], rng: np.random.Generator) -> Batch:
         """`augment.pixels` of each garment, garment by garment."""

@@ -14,15 +14,14 @@ from weft_training.augment import change_spectra, weaker
 from weft_training.data import Captures, target_shares
 from weft_training.fibre_net import ConvTrunk, FibreNet, FibreOutput, FibreTail
 from weft_training.novelty import Novelty, find_known
+from weft_training.own_net import OwnNet, Rows
 from weft_training.preprocess import build_preprocessing
 from weft_training.recipe import FibreModel, FibreRecipe, SpectrumAugment
 from weft_training.resample import resample
 from weft_training.step import Batch, ShareLoss
 
-Rows = NDArray[np.int64]
 
-
-class FibreTask:
+class FibreTask(OwnNet):
     """The spectra of a run, and how a net is built for, fed with and asked about them. See `fit.Task`."""
 
     def __init__(self, captures: Captures, recipe: FibreRecipe) -> None:
@@ -81,18 +80,6 @@ class FibreTask:
 
     def trained(self, net: FibreNet) -> nn.Module:
         return net.tail
-
-    def backbone(self, net: FibreNet) -> None:
-        """There is none: all of the net is our own."""
-        del net
-
-    @property
-    def ahead(self) -> bool:
-        """A batch of spectra is made in no time, and its changes draw from torch's own generator."""
-        return False
-
-    def items(self, rows: Rows, rng: np.random.Generator) -> list[Rows]:
-        return [np.array([row]) for row in rng.permutation(rows)]
 
     def batch(self, items: Sequence[Rows], rng: np.random.Generator) -> Batch:
         torch.manual_seed(int(rng.integers(2**31)))
