@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
+from weft_serving.bench import PARTS
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
-PARTS = ("photo", "photo_mark", "frame_http", "frame_ws", "start", "overload")
 
 
 @click.command()

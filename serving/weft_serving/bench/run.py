@@ -10,8 +10,8 @@ from weft.bundle import BUNDLED, load_bundle
 from weft.errors import BenchError
 from weft.marks import MarkHint
 from weft.weigher import Weigher
+from weft_serving.bench import PARTS
 from weft_serving.bench.bill import can_bill
-from weft_serving.bench.cli import PARTS
 from weft_serving.bench.floor import Floor
 from weft_serving.bench.load import Work
 from weft_serving.bench.measure import Found, Plan, Say, measure, time_starts
