@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -50,8 +50,8 @@ def serve(start: Callable[..., TestClient]) -> Iterator[Serve]:
         yield served
 
 
-def dial(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=20)
+def dial(port: int, *, client: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(client, 0))
 
 
 def head(length: int, *more: str) -> bytes:
@@ -263,6 +263,35 @@ def test_endless_trailers_after_a_chunked_body_end_the_connection(serve: Serve) 
             pass
         assert ends(line)
     assert is_well(port)
+
+
+@pytest.mark.parametrize("pixels", [(480, 640), (1200, 1600)], ids=["frame", "photo"])
+def test_a_client_whose_bodies_fill_the_memory_gives_way_to_a_neighbour(
+    serve: Serve, jpeg: Any, pixels: tuple[int, int]
+) -> None:
+    port, _ = serve(workers=2, in_flight_bytes=1_500_000)
+    photo = PART + jpeg(height=pixels[0], width=pixels[1]) + b"\r\n--b--\r\n"
+    greedy = [dial(port, client="127.0.0.2") for _ in range(3)]
+    try:
+        for line in greedy:
+            line.sendall(head(3_400_000) + PART + b"\0" * 490_000)  # and no more
+        time.sleep(0.3)
+        with dial(port) as neighbour:
+            began = time.monotonic()
+            neighbour.sendall(head(len(photo)) + photo)
+            status, _, body = read_reply(neighbour)
+        assert (status, time.monotonic() - began < 5) == (200, True), body
+        refused = []
+        for line in greedy:
+            line.settimeout(0.5)
+            with suppress(TimeoutError):
+                refused.append(read_reply(line))
+        assert 1 <= len(refused) <= 2
+        assert {status for status, _, _ in refused} == {503}
+        assert "too many uploads" in json.loads(refused[0][2])["detail"]
+    finally:
+        for line in greedy:
+            line.close()
 
 
 def test_a_crowd_of_idle_connections_gives_way_to_one_that_asks(serve: Serve) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 
 from weft.limits import REQUEST_BYTES
 from weft_serving.door.caller import DEADLINE_HEADER, Caller, call_for, key_of, read_deadline
-from weft_serving.door.holding import Holding
+from weft_serving.door.holding import Holding, too_many
 from weft_serving.door.pool import Pool
 from weft_serving.problems import (
     BadBodyError,
@@ -76,7 +76,6 @@ class BodyGuard:
                 body.check_headers()
                 call_for(body.caller)
                 scope["weft.caller"] = body.caller
-                scope["weft.body"] = body
                 if scope["method"] == "POST":
                     self._check_room(scope)
             except Refusal as error:
@@ -84,7 +83,7 @@ class BodyGuard:
                 return
             await self._app(scope, body.receive, guarded_send)
         finally:
-            self.holding.answered(body, body.held)
+            self.holding.answered(body)
 
     def _check_room(self, scope: Scope) -> None:
         for path, template in _QUEUED:
@@ -137,9 +136,12 @@ class _Body:
         self._length = int(length) if length.isdigit() and len(length) <= 18 else _UNKNOWN
         self._small = self._length <= _SMALL_REST
         self.received = 0
-        self.held = 0  # of these, still in memory
         self.asked = False
         self.caller = Caller(key_of(scope.get("client")))
+        self.key = self.caller.key
+        self.held = 0  # of what was received, still in memory
+        self._patience: asyncio.Timeout | None = None  # while a piece of it is waited for
+        self._given_up = False
         self.ended = not (b"content-length" in self._headers or b"transfer-encoding" in self._headers)
 
     @property
@@ -169,24 +171,13 @@ class _Body:
         if self.ended:
             return await self._receive()  # only the news of a disconnect can come now
         self.asked = True
-        if not self._small:
-            await self._guard.holding.wait_to_read(self)
-        idle, whole = self._guard.seconds
-        left = whole - (time.monotonic() - self._started)
-        try:
-            async with asyncio.timeout(max(0.001, min(idle, left))):
-                message = await self._receive()
-        except TimeoutError as error:
-            raise SlowBodyError(
-                f"the body paused for more than {idle:g} s or took more than {whole:g} s; send it again"
-            ) from error
+        message = await self._next_piece()
         if message["type"] == "http.disconnect":
             self.ended = True
             return message
         self.ended = not message.get("more_body", False)
         size = len(message.get("body", b""))
-        self._guard.holding.take(size)
-        self.held += size
+        self._guard.holding.take(self, size)
         self.received += size
         if self.received > self._limit:
             raise self._too_large(self.received)
@@ -195,10 +186,36 @@ class _Body:
             self._scope["weft.received"] = time.perf_counter()
         return message
 
-    def release(self, count: int) -> None:
-        """Say that this many bytes of it are no longer held."""
-        self.held -= count
-        self._guard.holding.release(count)
+    async def _next_piece(self) -> Message:
+        idle, whole = self._guard.seconds
+        self._check_wanted()
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                if not self._small:
+                    await self._guard.holding.wait_to_read(self)
+                    self._check_wanted()
+                left = whole - (time.monotonic() - self._started)
+                self._patience.reschedule(asyncio.get_running_loop().time() + max(0.001, min(idle, left)))
+                message = await self._receive()
+        except TimeoutError as error:
+            self._check_wanted()
+            raise SlowBodyError(
+                f"the body paused for more than {idle:g} s or took more than {whole:g} s; send it again"
+            ) from error
+        finally:
+            self._patience = None
+        self._check_wanted()
+        return message
+
+    def give_up(self) -> None:
+        """Refuse it, wherever it stands: another client needs the memory that it takes."""
+        self._given_up = True
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    def _check_wanted(self) -> None:
+        if self._given_up:
+            raise too_many()
 
     def _too_large(self, got: int) -> BodyTooLargeError:
         large = self._limit == REQUEST_BYTES
