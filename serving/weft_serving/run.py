@@ -55,7 +55,8 @@ def run_service(settings: Settings, *, say: Callable[[str], object]) -> None:
         store = open_store(settings.database_url)
         lines = _open_lines(settings, store, belt[0]) if belt else None
         app = create_app(settings, weight=weight, fibre=fibre, store=store, lines=lines)
-        for line in greeting(listening, settings, weight=weight, fibre=fibre, lines=lines):
+        told = greeting(listening, settings, weight=weight, fibre=fibre, lines=lines)
+        for line in [*told, *told_of_connections(settings, most)]:
             say(line)
         log_to_stderr()
         server = Server(_configure(app, settings, most), app, lines, drain_seconds=settings.drain_seconds)
@@ -140,6 +141,16 @@ def most_connections(settings: Settings) -> int:
             f"this process may open {soft} files, too few to serve; allow at least {_FILES + 1} (ulimit -n)"
         )
     return min(settings.connections, open_files)
+
+
+def told_of_connections(settings: Settings, most: int) -> list[str]:
+    """What the operator has to know where there cannot be as many as the settings say."""
+    if most >= settings.connections:
+        return []
+    return [
+        f"  at most {most:,} connections at once, not {settings.connections:,}: this process may not open more "
+        f"files; allow {settings.connections + _FILES:,} (ulimit -n)"
+    ]
 
 
 def find_bundle(settings: Settings, task: Task) -> Path:

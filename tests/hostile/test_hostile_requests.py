@@ -2,13 +2,16 @@
 
 import os
 import re
+import resource
 import runpy
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,24 +57,24 @@ class Server:
         self.process = process
         self.base = base
         self.address = ("127.0.0.1", int(base.rsplit(":", 1)[1]))
+        self.files = Path(f"/proc/{process.pid}/fd")
 
     def kilobytes(self, name: str) -> int:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith(name)))
 
 
-@pytest.fixture(scope="module")
-def server(
-    tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+@contextmanager
+def started(weight: Path, fibre: Path, folder: Path, **variables: str) -> Iterator[Server]:
+    """A service with the default settings but for these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WEFT_")}
     process = subprocess.Popen(
         [
             *(sys.executable, "-c", "from weft_serving.cli import serve; serve()", "--port", "0"),
-            *("--weight", str(tiny_weight_bundle), "--fibre", str(tiny_fibre_bundle)),
+            *("--weight", str(weight), "--fibre", str(fibre)),
         ],
-        cwd=tmp_path_factory.mktemp("attacked"),
-        env=kept | {"PYTHONUNBUFFERED": "1", "WEFT_IDLE_SECONDS": "5"},
+        cwd=folder,
+        env=kept | {"PYTHONUNBUFFERED": "1", "WEFT_DRAIN_SECONDS": "0"} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -81,6 +84,15 @@ def server(
     process.terminate()
     process.wait(20)
     process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server(
+    tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("attacked")
+    with started(tiny_weight_bundle, tiny_fibre_bundle, folder, WEFT_IDLE_SECONDS="5") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +122,61 @@ def test_a_hostile_request_ends_as_it_should_and_costs_little(
 
 
 def test_a_hundred_plugs_pulled_leave_nothing_behind(server: Server, neighbour: Neighbour) -> None:
-    files = Path(f"/proc/{server.process.pid}/fd")
-    before = len(list(files.iterdir()))
+    while not (neighbour.seconds or neighbour.failed):  # all is open then that stays open
+        time.sleep(0.1)
+    before = len(list(server.files.iterdir()))
 
     for _ in range(100):
         CORPUS["reset"](server.address)
 
     until = time.monotonic() + 10
-    while len(list(files.iterdir())) > before + 3 and time.monotonic() < until:
+    while len(list(server.files.iterdir())) > before + 3 and time.monotonic() < until:
         time.sleep(0.1)
-    assert len(list(files.iterdir())) <= before + 3
+    assert len(list(server.files.iterdir())) <= before + 3
     assert neighbour.is_alive()
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process open as many files as it ever may, and 10,000 connections at least."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 11_000:
+        pytest.skip(f"this process may open {hard} files, needed are 11,000 (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("many_files")
+def test_ten_thousand_idle_connections_are_held_cheaply_and_closed_in_time(
+    tiny_weight_bundle: Path, tiny_fibre_bundle: Path, tmp_path: Path
+) -> None:
+    with started(tiny_weight_bundle, tiny_fibre_bundle, tmp_path) as server, ExitStack() as lines:
+        neighbour = Neighbour(server.base)
+        neighbour.start()
+        time.sleep(1)
+        rest, kilobytes = len(list(server.files.iterdir())), server.kilobytes("VmRSS")
+
+        for number in range(10_000):
+            line = lines.enter_context(socket.socket())
+            line.bind((f"127.1.1.{1 + number % 200}", 0))
+            line.connect(server.address)
+        opened = time.monotonic()
+        time.sleep(1)
+        held = len(list(server.files.iterdir())) - rest
+        grown = server.kilobytes("VmRSS") - kilobytes
+        while len(list(server.files.iterdir())) > rest + 5 and time.monotonic() < opened + 40:
+            time.sleep(0.1)
+        closed_s = time.monotonic() - opened
+        neighbour.stop()
+
+    slowest = 1000 * max(neighbour.seconds)
+    print(
+        f"{held} held, {grown / held:.1f} kB each, slowest answer {slowest:.0f} ms, gone in {closed_s:.0f} s"
+    )
+    assert held > 9_900
+    assert grown / held < 20
+    assert closed_s < 25  # WEFT_IDLE_SECONDS is 20
+    assert (neighbour.failed, len(neighbour.seconds) > 20) == ([], True)
+    assert slowest < 5000

@@ -311,6 +311,41 @@ def test_a_crowd_of_idle_connections_gives_way_to_one_that_asks(serve: Serve) ->
             line.close()
 
 
+def test_who_takes_all_connections_loses_his_own_to_a_neighbour(serve: Serve) -> None:
+    port, _ = serve(most=10)
+    begun = head(1000) + PART  # and no more
+    with dial(port, client="127.0.0.3") as kept:
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_reply(kept)[0] == 200  # and is idle from now on, for longer than any other
+        greedy = [dial(port, client="127.0.0.2") for _ in range(9)]
+        for line in greedy:
+            line.sendall(begun)
+        time.sleep(0.3)
+        with dial(port, client="127.0.0.2") as more:
+            assert read_reply(more)[0] == 503  # all of them are at work, and they are more than his share
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_reply(kept)[0] == 200
+        kept.sendall(begun)
+        time.sleep(0.1)
+        assert is_well(port)
+        status, _, body = read_reply(greedy[0])
+        assert (status, ends(greedy[0])) == (503, True)
+        assert "as many connections are open as this server takes" in json.loads(body)["detail"]
+        for line in greedy:
+            line.close()
+
+
+def test_an_idle_crowd_of_one_client_costs_no_other_its_connection(serve: Serve) -> None:
+    port, _ = serve(most=10)
+    with dial(port, client="127.0.0.3") as kept:
+        crowd = [dial(port, client="127.0.0.2") for _ in range(30)]
+        assert ends(crowd[0])
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_reply(kept)[0] == 200
+        for line in crowd:
+            line.close()
+
+
 def test_one_byte_at_a_time_holds_a_connection_for_no_longer_than_allowed(serve: Serve) -> None:
     port, _ = serve(idle_seconds=0.3)
     with dial(port) as slow:
@@ -325,36 +360,6 @@ def test_one_byte_at_a_time_holds_a_connection_for_no_longer_than_allowed(serve:
         else:
             pytest.fail("it was never closed")
     assert is_well(port)
-
-
-def test_clients_behind_a_trusted_proxy_have_lines_of_their_own() -> None:
-    from weft_serving.door.caller import key_of
-
-    seen: list[str] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(key_of(scope["client"]))
-
-    async def ask(trusted: str) -> None:
-        from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-
-        scope: Any = {
-            "type": "http",
-            "client": ("127.0.0.1", 5),
-            "scheme": "http",
-            "headers": [(b"x-forwarded-for", b"198.51.100.9, 192.0.2.7")],
-        }
-        await ProxyHeadersMiddleware(app, trusted)(scope, None, None)  # type: ignore[arg-type]
-
-    import asyncio
-
-    asyncio.run(ask("127.0.0.1"))
-    asyncio.run(ask("10.0.0.0/8"))
-
-    assert seen == [
-        "192.0.2.7",
-        "127.0.0.1",
-    ]  # what the nearest proxy saw; what a client claims is not believed
 
 
 def test_signals_drain_then_stop_and_a_second_one_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

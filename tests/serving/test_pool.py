@@ -300,3 +300,29 @@ def test_a_client_is_its_address_or_the_network_it_may_choose_addresses_in(clien
 def test_a_deadline_that_is_no_number_is_refused(value: bytes) -> None:
     with pytest.raises(InvalidRequestError, match="a whole number of milliseconds from 1 to"):
         read_deadline(value)
+
+
+def test_clients_behind_a_trusted_proxy_have_lines_of_their_own() -> None:
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(key_of(scope["client"]))
+
+    async def ask(trusted: str) -> None:
+        from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+        scope: Any = {
+            "type": "http",
+            "client": ("127.0.0.1", 5),
+            "scheme": "http",
+            "headers": [(b"x-forwarded-for", b"198.51.100.9, 192.0.2.7")],
+        }
+        await ProxyHeadersMiddleware(app, trusted)(scope, None, None)  # type: ignore[arg-type]
+
+    asyncio.run(ask("127.0.0.1"))
+    asyncio.run(ask("10.0.0.0/8"))
+
+    assert seen == [
+        "192.0.2.7",
+        "127.0.0.1",
+    ]  # what the nearest proxy saw; what a client claims is not believed

@@ -248,6 +248,10 @@ def test_what_only_an_operator_can_mend_is_said_in_one_line(
     with pytest.raises(StoreError, match="only 4,096 bytes are free"):
         run.check_disk(Settings(database_url=f"sqlite:///{tmp_path}/weft.db"))
     run.check_disk(Settings(database_url="postgresql://weft@db/weft"))
+    assert run.told_of_connections(Settings(), 10_000) == []
+    (told,) = run.told_of_connections(Settings(), 896)
+    assert "at most 896 connections at once, not 10,000" in told
+    assert "allow 10,128 (ulimit -n)" in told
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """What uvicorn leaves open: bounds on connections, from their first byte to the last one of a refused body.
 
 - A connection that brings no whole header in time is closed, one whose headers are too large gets a 431.
-- Beyond the most connections, the one that has been idle for longest is closed for the new one.
+- Beyond the most connections, the one that has been idle for longest is closed for the new one: of the same
+  client, if he has more than his share of them, else of all; where none is idle, one of whoever has the most.
 - An answer may go out before its request's body has come. What still comes is read and forgotten, within
   bounds: a server that closes on unread bytes resets the connection, and the client may never see why.
 - When a connection ends, its `Caller` is told, so that nothing more is done for it.
@@ -17,28 +18,67 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from weft_serving.door.caller import key_of
+
 _HEADER_BYTES: Final = 65_536
 _LINGER_PAUSE_S: Final = 5.0
 _LINGER_S: Final = 30.0
 _LINGER_BYTES: Final = 64_000_000  # a little over the largest request
 
 
+class _Client:
+    def __init__(self) -> None:
+        self.all: dict[Connection, None] = {}
+        self.idle: dict[Connection, None] = {}  # the one that has been so for longest first
+
+
 class Crowd:
-    """The idle connections of one service, the one that has been so for longest first."""
+    """The connections of one service, by client."""
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.idle: OrderedDict[Connection, None] = OrderedDict()
+        self._idle: OrderedDict[Connection, None] = OrderedDict()
+        self._clients: dict[str, _Client] = {}
 
-    def make_room(self, connections: int) -> bool:
-        """Close an idle connection if there are too many; False where none is idle."""
-        if connections <= self.most:
-            return True
-        if not self.idle:
+    def enter(self, one: "Connection", *, open_now: int) -> bool:
+        """Take a new connection in, if need be for another one; False where there is no place for it."""
+        client = self._clients.setdefault(one.key, _Client())
+        client.all[one] = None
+        if open_now > self.most and not self._make_room(client):
+            self.leave(one)
             return False
-        oldest, _ = self.idle.popitem(last=False)
-        oldest.transport.close()
         return True
+
+    def rest(self, one: "Connection") -> None:
+        if client := self._clients.get(one.key):
+            self._idle[one] = client.idle[one] = None
+
+    def work(self, one: "Connection") -> None:
+        self._idle.pop(one, None)
+        if client := self._clients.get(one.key):
+            client.idle.pop(one, None)
+
+    def leave(self, one: "Connection") -> None:
+        self.work(one)
+        if client := self._clients.get(one.key):
+            client.all.pop(one, None)
+            if not client.all:
+                del self._clients[one.key]
+
+    def _make_room(self, client: _Client) -> bool:
+        if len(client.all) > self.most / len(self._clients):
+            victim = next(iter(client.idle), None)
+        else:
+            victim = next(iter(self._idle), None) or self._of_the_greediest()
+        if victim is None:
+            return False
+        self.leave(victim)
+        victim.give_way()
+        return True
+
+    def _of_the_greediest(self) -> "Connection | None":
+        greediest = max(self._clients.values(), key=lambda client: len(client.all))
+        return next((one for one in greediest.all if one.is_sending), None)
 
 
 def connection_type(*, idle_seconds: float, most: int) -> type[asyncio.Protocol]:
@@ -57,6 +97,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self.key = ""
         self._hurry: asyncio.TimerHandle | None = None
         self._unseen_bytes = 0  # received since the last piece of a body
         self._header_bytes = 0
@@ -66,7 +107,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._closing = _ClosingTransport(transport, self.finish)
-        if not self.crowd.make_room(len(self.connections)):
+        self.key = key_of(self.client)
+        if not self.crowd.enter(self, open_now=len(self.connections)):
             transport.write(_FULL)
             transport.close()
             return
@@ -75,7 +117,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
-        self.crowd.idle.pop(self, None)
+        self.crowd.leave(self)
         if self._lingering is not None:
             self._lingering.end()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -106,7 +148,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._end()
-        self.crowd.idle.pop(self, None)
+        self.crowd.work(self)
         self._unseen_bytes = 0
         if self._over:
             return
@@ -156,6 +198,21 @@ class Connection(HttpToolsProtocol):
         self.flow.resume_reading()
 
     @property
+    def is_sending(self) -> bool:
+        """A request is on its way, and nothing of its answer has gone out."""
+        return not (self._whole or self._over or (self.cycle is not None and self.cycle.response_started))
+
+    def give_way(self) -> None:
+        """Close for a connection that needs the place more."""
+        if self.is_sending:
+            self.transport.write(_FULL)
+        self.transport.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.crowd.leave(self)  # streams have a bound of their own
+        super().handle_websocket_upgrade()
+
+    @property
     def _over(self) -> bool:
         """Nothing that still comes is looked at."""
         return self._lingering is not None or self.transport.is_closing()
@@ -180,7 +237,7 @@ class Connection(HttpToolsProtocol):
 
     def _rest(self) -> None:
         if not self.transport.is_closing():
-            self.crowd.idle[self] = None
+            self.crowd.rest(self)
 
     def _begin(self) -> None:
         self._end()
@@ -271,5 +328,6 @@ _FULL: Final = _raw(
     "503 Service Unavailable",
     "busy",
     "Too busy",
-    "as many connections are open as this server takes, and all of them are at work; come back in a moment",
+    "as many connections are open as this server takes; close those that you do not need, "
+    "or come back in a moment",
 )
