@@ -148,8 +148,8 @@ def told_of_connections(settings: Settings, most: int) -> list[str]:
     if most >= settings.connections:
         return []
     return [
-        f"  at most {most:,} connections at once, not {settings.connections:,}: this process may not open more "
-        f"files; allow {settings.connections + _FILES:,} (ulimit -n)"
+        f"  at most {most:,} connections at once, not {settings.connections:,}: this process may open "
+        f"no more files; allow {settings.connections + _FILES:,} (ulimit -n)"
     ]
 
 
