@@ -64,6 +64,16 @@ class WeightCard(Section):
     shift: ShiftCard | None = None  # None: nothing is called unfamiliar
 
 
+class PhotoCard(Section):
+    """What a photo of the same thing may add to a scan, as swatches left out of the fit have told."""
+
+    decode_px: int = Field(ge=32)  # photos are decoded to at least this longest side before the graph
+    subjects: int = Field(ge=1)  # photographed swatches that it was fitted on
+    # Its evidence for each fibre, within -1..1, is added to the scan's so many times; 0: it told nothing.
+    trust: float = Field(ge=0)
+    trust_alone: float = Field(ge=0)  # likewise where there is no scan; 0: the answer is always unknown
+
+
 class FibreCard(Section):
     """What a fibre bundle takes and what it has seen."""
 
@@ -73,6 +83,7 @@ class FibreCard(Section):
     share_range: dict[str, tuple[float, float]]  # fibre -> smallest and largest share seen in training
     instruments: tuple[str, ...] = ()
     unknown_threshold: float = Field(default=0.5, ge=0, le=1)  # `unknown` at or above this: no composition
+    photo: PhotoCard | None = None  # None: it reads scans alone
 
     @model_validator(mode="after")
     def is_a_list_of_fibres_on_a_grid(self) -> "FibreCard":

@@ -1,4 +1,7 @@
-"""A spectrum to fibre shares, a cube to shares and a map. The shell, the service and the line call this."""
+"""A spectrum to fibre shares, a cube to shares and a map. The shell, the service and the line call this.
+
+A bundle may take a photo of the same thing beside the scan, or alone.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -8,14 +11,17 @@ from numpy.typing import NDArray
 
 from weft.bundle import Bundle
 from weft.card import FibreCard
-from weft.errors import BrokenScanError, GridMismatchError, WrongTaskError
+from weft.errors import BrokenScanError, GridMismatchError, WrongPhotosError, WrongTaskError
 from weft.fibres import fibre
+from weft.photos import Photo, PhotoFile, decode_photo
+from weft.quality import WHAT_TO_DO, advise
 from weft.signal import signal_doubts
 from weft.spectra import Cube, Scan
 
 CHUNK: Final = 20_000  # spectra in one call of the graph
 _CHUNK_VALUES: Final = 4_000_000  # and values: 10,000 bands must not make it 50 times larger
 _SHARE_SLACK: Final = 0.02  # the model's own noise at the ends of what it has seen
+_NO_PIXELS: Final = np.zeros((8, 8, 3), np.uint8)  # where there is no photo
 _COARSE: Final = 4  # grid steps between points, from which on bands may be missed
 
 
@@ -59,19 +65,53 @@ class Identifier:
         self.bundle = bundle
         self.card: FibreCard = bundle.card.composition
 
-    def identify(self, scan: Scan) -> Composition:
-        """Fibre shares by weight of one scan.
+    def photo(self, data: PhotoFile) -> Photo:
+        """Decode a photo that is to stand beside a scan, or alone.
+
+        Raises:
+            PhotoError: The bundle takes no photo, or see `weft.photos.decode_photo`.
+        """
+        if self.card.photo is None:
+            raise WrongPhotosError(
+                f"bundle {self.bundle.card.name} reads scans alone and was sent a photo; leave it out, or "
+                "load a bundle whose recipe has `model.photo`"
+            )
+        return decode_photo(data, longest_px=self.card.photo.decode_px)
+
+    def identify(self, scan: Scan, photo: Photo | None = None) -> Composition:
+        """Fibre shares by weight of one scan, with a photo of the same thing beside it where there is one.
 
         Raises:
             GridMismatchError: The scan does not cover the wavelengths that the bundle needs.
             BrokenScanError: The model finds no number for it.
         """
         self.check_grid(scan)
-        answer = self.answer(scan.wavelength_nm, scan.absorbance[None, :])
+        answer = self.answer(scan.wavelength_nm, scan.absorbance[None, :], photo)
+        shares, unknown = self._shares(answer), float(answer.unknown[0])
+        return Composition(
+            shares, unknown, (*scan.warnings, *self._doubts(scan, shares, unknown), *_faults(photo))
+        )
+
+    def identify_photo(self, photo: Photo) -> Composition:
+        """What a photo alone tells; `unknown` where that is little, as it mostly is.
+
+        Raises:
+            BrokenScanError: The model finds no number for it.
+        """
+        grid = np.asarray(self.card.grid_nm, np.float32)
+        answer = self.answer(grid, np.zeros((1, len(grid)), np.float32), photo, has_scan=False)
+        unknown = float(answer.unknown[0])
+        alone = "answered from a photo alone, without a scan: a photo does not see what a thing is made of"
+        if unknown >= self.card.unknown_threshold:
+            alone = f"this photo alone does not tell the fibre (unknown {unknown:.2f}); scan the thing"
+        return Composition(self._shares(answer), unknown, (alone, *_faults(photo)))
+
+    def _shares(self, answer: Answer) -> tuple[FibreShare, ...]:
+        """Those of the first spectrum."""
         if not np.isfinite(answer.shares).all():
             raise BrokenScanError("the model gives no number for this spectrum; measure it again")
         interval = self.bundle.card.coverage is not None
-        shares = tuple(
+        return tuple(
             FibreShare(
                 name,
                 fibre(name).code,
@@ -81,15 +121,15 @@ class Identifier:
             )
             for place, name in enumerate(self.card.fibres)
         )
-        unknown = float(answer.unknown[0])
-        return Composition(shares, unknown, (*scan.warnings, *self._doubts(scan, shares, unknown)))
 
-    def identify_cube(self, cube: Cube) -> Composition:
+    def identify_cube(self, cube: Cube, photo: Photo | None = None) -> Composition:
         """The composition of the foreground's mean, and a map of the main fibre of each pixel.
+
+        A photo is heard for the mean; the map is what the cube alone shows.
 
         Raises: As `identify`.
         """
-        mean = self.identify(cube.mean_scan())
+        mean = self.identify(cube.mean_scan(), photo)
         spectra = cube.absorbance.reshape(-1, cube.absorbance.shape[-1])  # (H*W, L), a view
         chosen = np.flatnonzero(cube.foreground)
         flat = np.full(cube.foreground.size, -1, np.int8)
@@ -105,14 +145,28 @@ class Identifier:
             warnings += (f"{lost:.0%} of the foreground's pixels are no textile the model knows",)
         return Composition(mean.shares, mean.unknown, warnings, flat.reshape(cube.foreground.shape))
 
-    def answer(self, wavelength_nm: NDArray[Any], absorbance: NDArray[np.float32]) -> Answer:
-        """Run B spectra of one grid, shape (B, L); one that the graph has no number for gets NaN shares."""
-        found = self.bundle.run(
-            {
-                "wavelength_nm": wavelength_nm.astype(np.float32),
-                "absorbance": np.ascontiguousarray(absorbance, np.float32),
+    def answer(
+        self,
+        wavelength_nm: NDArray[Any],
+        absorbance: NDArray[np.float32],
+        photo: Photo | None = None,
+        *,
+        has_scan: bool = True,
+    ) -> Answer:
+        """Run B spectra of one thing and one grid, shape (B, L); one without a number gets NaN shares."""
+        inputs: dict[str, NDArray[Any]] = {
+            "wavelength_nm": wavelength_nm.astype(np.float32),
+            "absorbance": np.ascontiguousarray(absorbance, np.float32),
+        }
+        if self.card.photo is not None:
+            pixels = _NO_PIXELS if photo is None else photo.pixels  # (H, W, 3)
+            inputs |= {
+                "photos": np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]),
+                "size": np.array([pixels.shape[:2]], np.int64),
+                "has_scan": np.array([has_scan]),
+                "has_photo": np.array([photo is not None]),
             }
-        )
+        found = self.bundle.run(inputs)
         shares = np.clip(found["shares"].astype(np.float64), 0, 1)  # (B, F)
         total = shares.sum(axis=1, keepdims=True)
         shares = shares / np.where(total > 0, total, np.nan)
@@ -156,3 +210,8 @@ class Identifier:
         if step and gap > _COARSE * step:
             found.append(f"points are up to {gap:.3g} nm apart, the model was trained on {step:.3g} nm")
         return found
+
+
+def _faults(photo: Photo | None) -> tuple[str, ...]:
+    """What is wrong with a photo. It is heard all the same: black cloth is dark, and its say is bounded."""
+    return () if photo is None else tuple(f"photo: {WHAT_TO_DO[word]}" for word in advise(photo))

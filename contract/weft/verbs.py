@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from weft.bundle import Bundle
     from weft.card import BeltCard, WeightCard
     from weft.engines import EngineChoice
-    from weft.identifier import Composition
     from weft.marks import MarkHint
     from weft.weigher import Estimate, PhotoFinding, Prepared, Weigher
 
@@ -111,7 +110,8 @@ def _finding(photo: "PhotoFinding") -> str:
 
 
 @click.command()
-@click.argument("scan", type=_FILE)
+@click.argument("scan", type=_FILE, required=False)
+@click.option("--photo", type=_FILE, help="A photo of the same thing, or alone, if the bundle takes one.")
 @click.option("--white", type=_FILE, help="White reference of a cube of raw counts.")
 @click.option("--dark", type=_FILE, help="Dark reference of a cube of raw counts.")
 @click.option(
@@ -130,36 +130,31 @@ def _finding(photo: "PhotoFinding") -> str:
 @click.option("--decorative", multiple=True, metavar="FIBRE", help="Purely decorative; need not be counted.")
 @click.option("--antistatic", multiple=True, metavar="FIBRE", help="Antistatic; need not be counted.")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON, as the service would.")
-def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bool, **stated: Any) -> None:
+def identify(scan: Path | None, bundle: Path | None, as_json: bool, **stated: Any) -> None:
     """Name the fibres of SCAN: a NIRscan CSV, two columns of text, JCAMP-DX, or an ENVI cube (.hdr, .zip)."""
     from weft.bundle import BUNDLED, load_bundle
+    from weft.identified import areas, declared, identified, table, write_map
     from weft.identifier import Identifier
-    from weft.scans import read_scan_path
-    from weft.spectra import Cube
 
     label = {name: stated.pop(name) for name in ("declare", "language", "carded", "decorative", "antistatic")}
     if label["declare"] is None and any(label.values()):
         raise click.UsageError("these options are about a label: add --declare eu or --declare cn")
-    read = read_scan_path(scan, **stated)
+    photo, map_file = stated.pop("photo"), stated.pop("map_file")
     identifier = Identifier(load_bundle(bundle or BUNDLED / "fibre.onnx", task="composition"))
-    if isinstance(read, Cube):
-        found = identifier.identify_cube(read)
-        height, width = read.foreground.shape
-        what = f"{width} x {height} pixels, {read.foreground.mean():.0%} of them foreground"
-    else:
-        found, what = identifier.identify(read), read.quantity.replace("_", " ")
+    found, what = identified(identifier, scan, photo, **stated)
     if map_file is not None:
-        _write_map(map_file, found)
-    lines, declared = _declared(found, identifier.bundle, **label)  # first: it may refuse
+        write_map(map_file, found)
+    lines, label_said = declared(found, identifier.bundle, **label)  # first: it may refuse
     if as_json:
         shares = [asdict(item) for item in found.shares]
-        answer = {"path": str(scan), "shares": shares, "unknown": found.unknown, "warnings": found.warnings}
-        answer |= {"map": _areas(found), "bundle": _about(identifier.bundle)}
-        click.echo(_json(answer | declared))
+        paths = {"path": None if scan is None else str(scan)}
+        paths |= {} if photo is None else {"photo_path": str(photo)}
+        answer = {**paths, "shares": shares, "unknown": found.unknown, "warnings": found.warnings}
+        answer |= {"map": areas(found), "bundle": _about(identifier.bundle)}
+        click.echo(_json(answer | label_said))
         return
-    first, last = read.wavelength_nm[0], read.wavelength_nm[-1]
-    click.echo(f"{scan.name}: {what}, {len(read.wavelength_nm)} points from {first:.0f} to {last:.0f} nm")
-    for line in _table(found):
+    click.echo(what)
+    for line in table(found):
         click.echo(f"  {line}")
     for warning in found.warnings:
         click.echo(f"  mind: {warning}")
@@ -167,83 +162,6 @@ def identify(scan: Path, map_file: Path | None, bundle: Path | None, as_json: bo
         click.echo(f"  {line}")
     card = identifier.bundle.card
     click.echo(f"  by {card.name} {card.version}, trained on {card.trained_on} data: {card.dataset}")
-
-
-def _declared(
-    found: "Composition",
-    bundle: "Bundle",
-    *,
-    declare: Literal["eu", "cn"] | None,
-    language: Literal["en", "de", "fr", "zh"] | None,
-    carded: bool,
-    decorative: tuple[str, ...],
-    antistatic: tuple[str, ...],
-) -> tuple[list[str], dict[str, Any]]:
-    """Lines and JSON of a label that was asked for; both empty where none was."""
-    from weft import declaration
-
-    if declare is None:
-        return [], {}
-    language = language or declaration.LANGUAGES[declare][0]
-    exempt: dict[str, declaration.Exemption] = dict.fromkeys(decorative, "decorative")
-    exempt |= dict.fromkeys(antistatic, "antistatic")
-    made = declaration.declare(
-        found.shares,
-        standard=declare,
-        trained_on=bundle.card.trained_on,
-        warnings=found.warnings,
-        carded=carded,
-        exempt=exempt,
-    )
-    text, title = made.text(language), declaration.TITLES[declare]
-    said = {"standard": declare, "language": language, "holds": made.holds, "reasons": made.reasons}
-    said |= {"label": text if made.holds else None, "draft": None if made.holds else text}
-    if made.holds:
-        return [f"label under {title}: {text}"], {"declaration": said}
-    lines = [f"cannot be declared under {title}, because", *(f"  {reason}" for reason in made.reasons)]
-    return [*lines, f"draft, not to be used: {text}"], {"declaration": said}
-
-
-def _table(found: "Composition") -> list[str]:
-    """A line per fibre, largest first, with a bar of 25 characters; what is under 1 % on one line."""
-    ordered = sorted(found.shares, key=lambda item: -item.share)
-    shown = [item for item in ordered if item.share >= 0.01]
-    width = max(len(item.fibre) for item in shown)
-    areas = {area["fibre"]: area["pixel_share"] for area in _areas(found) or ()}
-    lines: list[str] = []
-    for item in shown:
-        margin = "" if item.low is None or item.high is None else f"  {item.low:4.0%} to {item.high:4.0%}"
-        area = f"  {areas[item.fibre]:4.0%} of the area" if item.fibre in areas else ""
-        bar = "█" * round(item.share * 25)
-        lines.append(
-            f"{item.fibre:<{width}}  {item.code:<4} {item.share:4.0%}  {bar:<25}{margin}{area}".rstrip()
-        )
-    if rest := ordered[len(shown) :]:
-        lines.append(f"{', '.join(item.fibre for item in rest)}: under 1% each")
-    return [*lines, f"unknown {found.unknown:.2f} (0 a textile the model knows, 1 something else)"]
-
-
-def _areas(found: "Composition") -> list[dict[str, Any]] | None:
-    """Which part of a cube's mapped pixels each fibre is the main one of; None where there is no map."""
-    if found.map is None:
-        return None
-    known = found.map[found.map >= 0]
-    return [
-        {"fibre": item.fibre, "pixel_share": float((known == place).mean()) if known.size else 0.0}
-        for place, item in enumerate(found.shares)
-    ]
-
-
-def _write_map(path: Path, found: "Composition") -> None:
-    import numpy as np
-
-    if found.map is None:
-        raise click.UsageError("--map belongs to a cube; this scan is one spectrum")
-    try:
-        with path.open("wb") as file:
-            np.save(file, found.map)
-    except OSError as error:
-        raise click.FileError(str(path), error.strerror) from error
 
 
 @click.command()

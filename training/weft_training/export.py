@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.export import Dim
 
 from weft.bundle import CARD_KEY, PROOF_CASES, PROOF_KEY, gap, open_bundle, pack_proof, repacked, sealed
-from weft.card import Card, FibreCard, Proof, WeightCard
+from weft.card import Card, FibreCard, PhotoCard, Proof, WeightCard
 from weft.errors import RunError
 from weft.limits import SPECTRUM_POINTS
 from weft_training.admit import admit_what_fits
@@ -28,6 +28,8 @@ from weft_training.familiarity import shift_of
 from weft_training.fibre_net import FibreGraph
 from weft_training.fibre_task import FibreTask
 from weft_training.fit import load_net, make_task
+from weft_training.pair_export import made_pairs, pair_axes, pair_graph, photo_card
+from weft_training.pair_task import PairTask
 from weft_training.prepared import CASES, Inputs, Prepared
 from weft_training.proof_inputs import made_photos, made_scans
 from weft_training.recipe import dump_recipe
@@ -198,41 +200,50 @@ def _prepare_weight(task: WeightTask, net: Any, predictions: Any, real: list[Inp
 
 def _prepare_composition(task: FibreTask, net: Any, predictions: Any, real: list[Inputs]) -> Prepared:
     recipe = task.recipe
-    found = calibrate_shares(predictions, recipe.data.fibres, recipe.calibrate.coverage)
-    graph = (
-        FibreGraph(net)
-        if found is None
-        else FibreGraph(net, edges_share=found.edges_share, margin=found.margin)
-    )
-    made = made_scans(CASES // 2, grid_nm=task.grid_nm, seed=recipe.seed)
-    wavelengths = Dim("wavelengths", min=2, max=SPECTRUM_POINTS)
-    known = task.shares[task.shares[:, -1] < 0.5][:, :-1].numpy()
-    instruments = sorted({str(name) for name in task.captures.column("instrument").dropna()})
+    if isinstance(task, PairTask):
+        graph, found = pair_graph(task, net, predictions)
+        photo, dynamic = photo_card(task, net), pair_axes()
+        made = made_pairs(grid_nm=task.grid_nm, seed=recipe.seed)
+    else:
+        found = calibrate_shares(predictions, recipe.data.fibres, recipe.calibrate.coverage)
+        edges, margin = ((), None) if found is None else (found.edges_share, found.margin)
+        graph, photo = FibreGraph(net, edges_share=edges, margin=margin), None
+        made = made_scans(CASES // 2, grid_nm=task.grid_nm, seed=recipe.seed)
+        wavelengths = Dim("wavelengths", min=2, max=SPECTRUM_POINTS)
+        dynamic = {
+            "wavelength_nm": {0: wavelengths},
+            "absorbance": {0: Dim("batch", max=1 << 24), 1: wavelengths},
+        }
     return Prepared(
         graph=graph,
         outputs=["shares", "low", "high", "unknown"],
         example=made[0],
-        dynamic={
-            "wavelength_nm": {0: wavelengths},
-            "absorbance": {0: Dim("batch", max=1 << 24), 1: wavelengths},
-        },
+        dynamic=dynamic,
         made=made,
         real=real,
         card={
             "task": "composition",
             "coverage": None if found is None else recipe.calibrate.coverage,
             "calibration_subjects": 0 if found is None else found.subjects,
-            "composition": FibreCard(
-                fibres=recipe.data.fibres,
-                grid_nm=tuple(task.grid_nm),
-                needed_nm=task.needed_nm,
-                share_range={
-                    fibre: (float(known[:, index].min()), float(known[:, index].max()))
-                    for index, fibre in enumerate(recipe.data.fibres)
-                },
-                instruments=tuple(instruments),
-            ),
+            "composition": _fibre_card(task, photo),
         },
+    )
+
+
+def _fibre_card(task: FibreTask, photo: PhotoCard | None) -> FibreCard:
+    fibres = task.recipe.data.fibres
+    known = task.shares[task.shares[:, -1] < 0.5][:, :-1].numpy()
+    instruments = sorted({str(name) for name in task.captures.column("instrument").dropna()})
+    return FibreCard(
+        fibres=fibres,
+        grid_nm=tuple(task.grid_nm),
+        needed_nm=task.needed_nm,
+        share_range={
+            fibre: (float(known[:, index].min()), float(known[:, index].max()))
+            for index, fibre in enumerate(fibres)
+        },
+        instruments=tuple(instruments),
+        photo=photo,
     )
 
 

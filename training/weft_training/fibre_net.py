@@ -66,19 +66,24 @@ class FibreTail(nn.Module):
         return (self.preprocessing(absorbance) - self.point_mean) / self.point_std
 
     def forward(self, absorbance: Tensor) -> FibreOutput:
-        standard = self.standardise(absorbance)
-        found = self.trunk(standard)  # (B, F + 1): one for each fibre, one for unknown
+        found, unknown = self.evidence(absorbance)
         if self.outputs == "softmax":
-            shares = found[:, :-1].softmax(-1)
+            shares = found.softmax(-1)
         else:
             # Least squares may say -2 %; a floor keeps the sum from vanishing.
-            positive = F.relu(found[:, :-1]) + 1e-6
+            positive = F.relu(found) + 1e-6
             shares = positive / positive.sum(-1, keepdim=True)
+        return FibreOutput(shares, unknown)
+
+    def evidence(self, absorbance: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, F) for each fibre, before it is made shares, and (B,) unknown."""
+        standard = self.standardise(absorbance)
+        found = self.trunk(standard)  # (B, F + 1): one for each fibre, one for unknown
         unknown = torch.sigmoid(found[:, -1])
         if self.novelty is not None:
             # Either it looks like a known stranger, or like nothing seen.
             unknown = 1 - (1 - unknown) * (1 - self.novelty(standard, absorbance))
-        return FibreOutput(shares, unknown)
+        return found[:, :-1], unknown
 
 
 class FibreNet(nn.Module):

@@ -43,6 +43,12 @@ class FibreTask(OwnNet):
 
     def build(self, rows: Rows, *, seed: int) -> FibreNet:
         torch.manual_seed(seed)
+        tail = self.fitted(rows)
+        self._find_known(tail, rows)
+        return FibreNet(tail, grid_nm=self.grid_nm)
+
+    def fitted(self, rows: Rows) -> FibreTail:
+        """A tail standardised, and solved where there is a closed form, on `rows`; it knows no strangers."""
         model = self.recipe.model
         tail = build_tail(model, fibres=len(self.recipe.data.fibres))
         absorbance, shares = self._views(rows, self.recipe.augment)
@@ -54,8 +60,7 @@ class FibreTask(OwnNet):
             inputs = tail.standardise(absorbance).double().numpy()
         subjects = np.tile(self.captures.subjects[rows], len(inputs) // len(rows))
         self._solve(tail, inputs, shares.double().numpy(), subjects)
-        self._find_known(tail, rows)
-        return FibreNet(tail, grid_nm=self.grid_nm)
+        return tail
 
     def _find_known(self, tail: FibreTail, rows: Rows) -> None:
         """Fit the novelty on the known spectra, changed as strongly as the recipe says."""
@@ -101,6 +106,10 @@ class FibreTask(OwnNet):
         device = next(module.parameters()).device
         with torch.inference_mode():
             found = FibreOutput(*(part.cpu() for part in module(self._absorbance[rows].to(device))))
+        return self.table(rows, found)
+
+    def table(self, rows: Rows, found: FibreOutput) -> pd.DataFrame:
+        """The truth of `rows` and what was found of them, as `metrics_of` takes them."""
         columns: dict[str, object] = {
             "capture": self.captures.manifest.frame["capture"].to_numpy()[rows],
             "subject": self.captures.subjects[rows],

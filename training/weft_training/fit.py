@@ -27,6 +27,7 @@ from weft_training.belt_task import BeltTask
 from weft_training.data import TRAIN, Captures, load_captures, split_captures
 from weft_training.fibre_task import FibreTask
 from weft_training.metrics import metrics_of
+from weft_training.pair_task import PairTask
 from weft_training.patience import Watch, watched_loss, watched_rows
 from weft_training.rates import parameter_groups, set_rates, start_average, update_average
 from weft_training.recipe import BeltRecipe, Recipe, WeightRecipe
@@ -81,7 +82,7 @@ def make_task(recipe: Recipe, captures: Captures) -> Task:
         return WeightTask(captures, recipe)
     if isinstance(recipe, BeltRecipe):
         return BeltTask(captures, recipe)
-    return FibreTask(captures, recipe)
+    return FibreTask(captures, recipe) if recipe.model.photo is None else PairTask(captures, recipe)
 
 
 def make_fabric(recipe: Recipe) -> Fabric:

@@ -15,10 +15,12 @@ from weft.card import Task
 from weft_training.belt_calibrate import nested_votes
 from weft_training.calibrate_shares import known_rows, nested_margins, share_figures
 from weft_training.coverage import interval_figures, nested_intervals
+from weft_training.given import GIVEN, answered_from
 
 MASS_EDGES_GRAMS: Final = (0, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 COVERAGE: Final = 0.9  # nominal level that is reported where the caller names none
 RESAMPLES: Final = 500
+_HEADLINES: Final = "balanced_accuracy"
 
 Floats = NDArray[np.float64]
 Weighted = Callable[[Floats], float]  # statistic of row weights (rows,)
@@ -40,6 +42,8 @@ def metrics_of(
         if task == "belt":
             predictions = nested_votes(predictions, fibres_of(predictions), coverage)
         found = composition_metrics(predictions, coverage=coverage, resamples=resamples)
+        if "has_photo" in predictions:
+            found |= _by_given(predictions, coverage, resamples)
     return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
@@ -105,6 +109,17 @@ def composition_metrics(predictions: pd.DataFrame, *, coverage: float, resamples
         if truth.any() and not truth.all():
             subjects = predictions["subject"].to_numpy()
             found |= with_interval("unknown_auroc", lambda w: auroc(truth, score, w), subjects, resamples)
+    return found
+
+
+def _by_given(predictions: pd.DataFrame, coverage: float, resamples: int) -> dict[str, float]:
+    """`scan.`, `photo.` and `both.`: figures of the rows that have a photo, had only that been sent."""
+    found: dict[str, float] = {}
+    for given in GIVEN:
+        rows = answered_from(predictions, given, fibres_of(predictions))
+        of_it = composition_metrics(rows, coverage=coverage, resamples=resamples) if len(rows) else {}
+        found |= {f"{given}.{name}": value for name, value in of_it.items() if _HEADLINES in name}
+        found |= {f"{given}.unknown": float((rows["predicted_unknown"] >= 0.5).mean())} if len(rows) else {}
     return found
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from weft.errors import RecipeError
 from weft_training.belt_recipe import BeltAugment, BeltData, BeltModel, BeltVote
+from weft_training.pair_recipe import PhotoBeside
 from weft_training.section import DataSection, FibreData, Section, one_source
 
 
@@ -216,11 +217,14 @@ class FibreModel(Section):
     components: Annotated[int, Field(ge=1)] | Literal["auto", "averaged"] = 8  # of PLS; see `closed_form.pls`
     shrinkage: float | None = Field(default=None, ge=0, le=1)  # of LDA; None: Ledoit-Wolf
     novelty: Novelty | None = Novelty()
+    photo: PhotoBeside | None = None  # of the same swatch, where there is one
 
     @model_validator(mode="after")
     def holds_together(self) -> "FibreModel":
         if self.init != "none" and self.trunk != "linear":
             raise ValueError(f"init: {self.init} needs trunk: linear")
+        if self.photo is not None and (self.init != "lda" or self.outputs != "softmax"):
+            raise ValueError("photo needs init: lda and outputs: softmax: a photo's evidence adds to theirs")
         return self
 
 
@@ -308,6 +312,8 @@ class FibreRecipe(WholeRecipe):
     def holds_together(self) -> "FibreRecipe":
         if self.optim.epochs == 0 and self.model.init == "none":
             raise ValueError("optim.epochs: 0 trains nothing; only model.init: pls or lda needs no epochs")
+        if self.model.photo is not None and self.optim.epochs:
+            raise ValueError("model.photo needs optim.epochs: 0; its trust is chosen on many closed forms")
         return self
 
 
