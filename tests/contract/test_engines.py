@@ -126,6 +126,29 @@ def test_an_engine_that_is_off_by_more_than_its_own_bound_is_refused(
     assert load_bundle(far).engine == "onnxruntime"  # whose own bound is as it was
 
 
+@pytest.mark.usefixtures("openvino")
+def test_in_bfloat16_no_pixel_is_looked_for_at_a_rounded_place() -> None:
+    if not fits_here("openvino-bf16"):
+        pytest.skip("this CPU has no bfloat16")
+    path = BUNDLED / "weight.onnx"
+    native = load_bundle(path, threads=1)
+    rough = start_engine("openvino-bf16", path.read_bytes(), threads=1, source="bundled")
+    takes = [name for name, _, _ in rough.inputs()]
+    for count, (rows, columns) in ((1, (251, 333)), (2, (53, 46))):
+        asked = photos(2, count) | {"size": np.full((2, count, 2), (rows, columns))}
+        asked["photos"] = np.random.default_rng(count).integers(
+            0, 256, (2, count, 3, rows, columns + 9), np.uint8
+        )
+        exact = native.run(asked)
+        found = rough.run({name: asked[name] for name in takes}, large=False)
+
+        # With places rounded to 8 bits too: grams by up to a half, faults by up to 1.
+        for name in WEIGHT:
+            assert found[name] == pytest.approx(exact[name], rel=0.15)
+        assert found["faults"] == pytest.approx(exact["faults"], abs=0.15)
+        assert not np.array_equal(found["grams"], exact["grams"])  # it is bfloat16
+
+
 def test_an_engine_that_is_not_installed_says_what_to_install(
     write_weight_bundle: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

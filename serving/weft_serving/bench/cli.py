@@ -28,7 +28,11 @@ _OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 )
 @click.option("--only", metavar="PARTS", help=f"Some of {','.join(PARTS)}.")
 @click.option(
-    "--engine", default="onnxruntime", show_default=True, help="That the server runs the bundle on."
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16", "auto"]),
+    default="onnxruntime",
+    show_default=True,
+    help="That the server runs the bundle on.",
 )
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable of `weft serve`.")
 @click.option("--url", help="Measure a server that runs already: no CPU time, memory or start then.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.bundle import BUNDLED, load_bundle
+from weft.engines import EngineChoice
 from weft.errors import BenchError
 from weft.marks import MarkHint
 from weft.weigher import Weigher
@@ -36,7 +37,7 @@ def run_bench(
     seconds: float,
     only: str | None,
     overload_seconds: float,
-    engine: str,
+    engine: EngineChoice,
     settings: Sequence[str],
     url: str | None,
     quick: bool,
@@ -66,7 +67,7 @@ def run_bench(
     files: dict[str, Sequence[bytes]] = {"frame": make_frames(8)}
     if any(part.startswith("photo") for part in parts):
         files["photo"] = [_read(photo)] if photo is not None else make_photos(1 if quick else 4)
-    works = _works(path, files, parts)
+    works = _works(path, engine, files, parts)
     with tempfile.TemporaryDirectory(prefix="weft-bench-") as folder:
         kept = {name: Path(folder) / f"{name}.jpg" for name in files}
         for name, file in kept.items():
@@ -125,10 +126,12 @@ async def _overload(plan: Plan, work: Work, server: Served, say: Say) -> dict[st
     return made.told()
 
 
-def _works(bundle: Path, files: dict[str, Sequence[bytes]], parts: Sequence[str]) -> dict[str, Work]:
+def _works(
+    bundle: Path, engine: EngineChoice, files: dict[str, Sequence[bytes]], parts: Sequence[str]
+) -> dict[str, Work]:
     """What is sent, with what the bundle itself answers to it: decoded and run here, without any server."""
-    weigher = Weigher(load_bundle(bundle, task="weight", threads=1))
-    bound = weigher.card.proof.bound
+    weigher = Weigher(load_bundle(bundle, task="weight", threads=1, engine=engine))
+    bound = weigher.bundle.bound("grams")
 
     def grams(each: Sequence[bytes], hint: MarkHint | None = None) -> list[float | None]:
         found = [weigher.weigh(weigher.prepare_all([data], hint)).grams for data in each]
