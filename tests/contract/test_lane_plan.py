@@ -2,7 +2,9 @@
 
 import json
 import re
+import runpy
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +18,13 @@ from weft.line.plan import Plan, as_json, plan_lanes
 from weft.line.plan_drawing import draw_lane, draw_plan
 from weft.line.rules import LaneRules, rules_from_text
 
+row: Callable[..., dict[str, Any]] = runpy.run_path(str(Path(__file__).parents[1] / "trial_pieces.py"))["row"]
 RULES = """
 rest: rest
 lanes:
 - {name: cotton, take: cotton >= 95 %, max_contamination: 5 %, price_per_kg: 0.6}
 - {name: 'blends', take: cotton >= 20 % and polyester >= 20 %, max_contamination: 10 %, price_per_kg: 0.2}
 """
-
-
-def row(cotton: float, margin: float, truth: dict[str, float], **fields: Any) -> dict[str, Any]:
-    shares = [
-        {"fibre": name, "share": share, "low": max(0.0, share - margin), "high": min(1.0, share + margin)}
-        for name, share in (("cotton", cotton), ("polyester", 1 - cotton))
-    ]
-    return {
-        "line": "demo",
-        "number": 1,
-        "seen_at": "2026-05-04T10:00:00Z",
-        "place": {"first_mm": 0, "last_mm": 600, "left_mm": 100, "right_mm": 500},
-        "outline_mm": [],
-        "area_cm2": 2_400,
-        "pixels": 900,
-        "voted": 800,
-        "unknown": 0.02,
-        "bundle_sha256": "0",
-        "shares": shares,
-        "mass": {"grams": 200, "low_grams": 150, "high_grams": 260},
-        "truth": truth,
-        **fields,
-    }
 
 
 def table(path: Path, rows: list[dict[str, Any]]) -> Path:

@@ -1,6 +1,7 @@
 """`weft line check` and `weft line plan`: what they print, and how they end."""
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner, Result
 from weft_serving.line.cli import line
 
 LINES = Path("configs/lines")
+TRIAL = runpy.run_path(str(Path(__file__).parents[2] / "trial_pieces.py"))
 
 
 def run(*words: object) -> Result:
@@ -70,27 +72,8 @@ def test_a_line_that_does_not_hang_together_ends_in_one_line(tmp_path: Path) -> 
 
 
 def piece(number: int, cotton: float) -> str:
-    margin = 0.004
-    shares = [
-        {"fibre": name, "share": share, "low": max(0, share - margin), "high": min(1, share + margin)}
-        for name, share in (("cotton", cotton), ("polyester", 1 - cotton))
-    ]
-    fields = {
-        "line": "demo",
-        "number": number,
-        "seen_at": "2026-05-04T10:00:00Z",
-        "place": {"first_mm": 0, "last_mm": 600, "left_mm": 100, "right_mm": 500},
-        "outline_mm": [],
-        "area_cm2": 2_400,
-        "pixels": 900,
-        "voted": 800,
-        "unknown": 0.02,
-        "bundle_sha256": "0",
-        "shares": shares,
-        "truth": {"cotton": cotton, "polyester": 1 - cotton} if 0 < cotton < 1 else {"cotton": 1.0},
-        "simulated": True,
-    }
-    return json.dumps(fields)
+    truth = {"cotton": cotton, "polyester": 1 - cotton} if 0 < cotton < 1 else {"cotton": 1.0}
+    return json.dumps(TRIAL["row"](cotton, 0.004, truth, number=number, mass=None, simulated=True))
 
 
 def test_a_plan_prints_its_table_and_writes_its_page(tmp_path: Path) -> None:
