@@ -49,6 +49,13 @@ def tiny_fibre_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_pair_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As the tiny fibre bundle, with a photo: red is for cotton, green for wool, blue for polyester."""
+    seen = {"decode_px": 64, "subjects": 12, "trust": 4.0, "trust_alone": 4.0}
+    return _write_fibre_bundle(tmp_path_factory.mktemp("bundles") / "pair.onnx", composition={"photo": seen})
+
+
+@pytest.fixture(scope="session")
 def write_belt_bundle() -> Writer:
     return _write_belt_bundle
 
@@ -97,7 +104,9 @@ def _write_fibre_bundle(path: Path, **changes: Any) -> Path:
     }
     section |= changes.pop("composition", {})
     card = _card("composition", changes) | {"composition": section}
-    return _write(path, _fibre_graph(spread=card["coverage"] is not None), card, _fibre_inputs())
+    paired = section.get("photo") is not None
+    graph = _fibre_graph(spread=card["coverage"] is not None, paired=paired)
+    return _write(path, graph, card, _fibre_inputs(paired=paired))
 
 
 def _write_belt_bundle(path: Path, **changes: Any) -> Path:
@@ -294,7 +303,7 @@ def _about_photos(*, judges: bool, estranged: bool) -> tuple[list[Node], list[tu
     return nodes, outputs
 
 
-def _fibre_graph(*, spread: bool) -> ModelProto:
+def _fibre_graph(*, spread: bool, paired: bool) -> ModelProto:
     nodes: list[Node] = [
         ("Unsqueeze", ["wavelength_nm", "first"], "row"),  # (1, L)
         ("Sub", ["row", "centres"], "away"),  # (F, L)
@@ -307,7 +316,8 @@ def _fibre_graph(*, spread: bool) -> ModelProto:
         ("Div", ["window", "window_safe"], "weights"),
         ("Transpose", ["weights"], "weights_t", {"perm": [1, 0]}),
         ("MatMul", ["absorbance", "weights_t"], "feature"),  # (B, L) x (L, F)
-        ("Mul", ["feature", "sharp"], "logits"),
+        ("Mul", ["feature", "sharp"], "scanned"),
+        *(_BESIDE if paired else [("Identity", ["scanned"], "logits")]),
         ("Softmax", ["logits"], "shares", {"axis": 1}),
         ("Sub", ["shares", "margin"], "below"),
         ("Max", ["below", "zero"], "low"),
@@ -315,7 +325,8 @@ def _fibre_graph(*, spread: bool) -> ModelProto:
         ("Min", ["above", "one"], "high"),
         ("ReduceMax", ["absorbance", "last"], "top", {"keepdims": 0}),
         ("ReduceMin", ["absorbance", "last"], "bottom", {"keepdims": 0}),
-        ("Sub", ["top", "bottom"], "range"),
+        ("Sub", ["top", "bottom"], "of_scan" if paired else "range"),
+        *([("Where", ["has_scan", "of_scan", "tint_range"], "range")] if paired else []),
         ("Sub", ["flat", "range"], "flatness"),
         ("Mul", ["flatness", "steep"], "unknown_logit"),
         ("Sigmoid", ["unknown_logit"], "unknown"),  # (B,)
@@ -328,10 +339,15 @@ def _fibre_graph(*, spread: bool) -> ModelProto:
     numbers = {"width": 80, "tiny": 1e-6, "sharp": 10, "zero": 0, "one": 1, "flat": 0.05, "steep": 50}
     constants |= {name: np.float32(value) for name, value in numbers.items()}
     constants |= {"margin": np.float32(0.1 if spread else 0)}
+    inputs = [("wavelength_nm", TensorProto.FLOAT, ["L"]), ("absorbance", TensorProto.FLOAT, ["B", "L"])]
+    if paired:
+        constants |= {"pixels": np.array([2, 3]), "four": np.array([0, 0, 0, 1]), "full": np.float32(255)}
+        inputs += [("photos", TensorProto.UINT8, [1, 3, "H", "W"]), ("size", TensorProto.INT64, [1, 2])]
+        inputs += [(name, TensorProto.BOOL, [1]) for name in ("has_scan", "has_photo")]
     return _model(
         nodes,
         constants,
-        inputs=[("wavelength_nm", TensorProto.FLOAT, ["L"]), ("absorbance", TensorProto.FLOAT, ["B", "L"])],
+        inputs=inputs,
         outputs=[(name, ["B", "F"]) for name in ("shares", "low", "high")] + [("unknown", ["B"])],
     )
 
@@ -354,12 +370,31 @@ def _weight_inputs() -> list[dict[str, Any]]:
     return [both, {name: value[:1] for name, value in both.items()}]
 
 
-def _fibre_inputs() -> list[dict[str, Any]]:
+_BESIDE: list[Node] = [
+    ("Cast", ["photos"], "bytes", {"to": TensorProto.FLOAT}),
+    ("Div", ["bytes", "full"], "light"),
+    ("ReduceMean", ["light", "pixels"], "colour", {"keepdims": 0}),  # (1, 3)
+    ("ReduceMin", ["colour", "last"], "grey", {"keepdims": 1}),
+    ("Sub", ["colour", "grey"], "tint"),
+    ("ReduceMax", ["tint", "last"], "tint_range", {"keepdims": 0}),
+    ("Mul", ["tint", "sharp"], "said"),
+    ("Pad", ["said", "four"], "said_of_four"),  # (1, F)
+    ("Where", ["has_photo", "said_of_four", "zero"], "heard"),
+    ("Add", ["scanned", "heard"], "logits"),
+]
+
+
+def _fibre_inputs(*, paired: bool) -> list[dict[str, Any]]:
     rising = np.linspace(900, 1700, 81, dtype=np.float32)
     absorbance = np.stack([np.exp(-(((rising - centre) / 90) ** 2)) for centre in TINY_CENTRES_NM]).astype(
         np.float32
     )
-    return [
+    cases: list[dict[str, Any]] = [
         {"wavelength_nm": rising, "absorbance": absorbance},
         {"wavelength_nm": rising[::-1].copy(), "absorbance": absorbance[:1, ::-1].copy()},
     ]
+    if paired:
+        photos = np.arange(144, dtype=np.uint8).reshape(1, 3, 6, 8)
+        photo = {"photos": photos, "size": np.array([[6, 8]]), "has_photo": np.ones(1, bool)}
+        cases = [case | photo | {"has_scan": np.array([n == 0])} for n, case in enumerate(cases)]
+    return cases

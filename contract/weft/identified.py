@@ -25,6 +25,9 @@ def identified(
         except PhotoError as error:
             raise type(error)(f"{photo_file}: {error}") from error
         beside = f"photo {photo_file.name}, {photo.full_width_px} x {photo.full_height_px} pixels"
+        section = identifier.card.photo
+        if scan is not None and section is not None and not section.trust:
+            beside += ", which has no say: photos told nothing of swatches left out"
     if scan is None:
         if photo is None:
             raise click.UsageError("name a SCAN, or a --photo, or both")

@@ -21,7 +21,6 @@ from weft.spectra import Cube, Scan
 CHUNK: Final = 20_000  # spectra in one call of the graph
 _CHUNK_VALUES: Final = 4_000_000  # and values: 10,000 bands must not make it 50 times larger
 _SHARE_SLACK: Final = 0.02  # the model's own noise at the ends of what it has seen
-_NO_PIXELS: Final = np.zeros((8, 8, 3), np.uint8)  # where there is no photo
 _COARSE: Final = 4  # grid steps between points, from which on bands may be missed
 
 
@@ -158,13 +157,12 @@ class Identifier:
             "wavelength_nm": wavelength_nm.astype(np.float32),
             "absorbance": np.ascontiguousarray(absorbance, np.float32),
         }
-        if self.card.photo is not None:
-            pixels = _NO_PIXELS if photo is None else photo.pixels  # (H, W, 3)
+        if photo is not None:
             inputs |= {
-                "photos": np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]),
-                "size": np.array([pixels.shape[:2]], np.int64),
+                "photos": np.ascontiguousarray(photo.pixels.transpose(2, 0, 1)[None]),  # (1, 3, H, W)
+                "size": np.array([photo.pixels.shape[:2]], np.int64),
                 "has_scan": np.array([has_scan]),
-                "has_photo": np.array([photo is not None]),
+                "has_photo": np.ones(1, np.bool_),
             }
         found = self.bundle.run(inputs)
         shares = np.clip(found["shares"].astype(np.float64), 0, 1)  # (B, F)

@@ -1,4 +1,4 @@
-"""A scan in, fibre shares out: /v1/compositions."""
+"""A scan in, a photo beside it or alone where the bundle takes one, fibre shares out: /v1/compositions."""
 
 import uuid
 from collections.abc import Sequence
@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session, undefer
 from sqlalchemy.orm.interfaces import ORMOption
 
 from weft.errors import BrokenScanError
-from weft.identifier import Composition
+from weft.identifier import Composition, Identifier
 from weft.limits import SCAN_FILE_BYTES
+from weft.photos import Photo
 from weft.scans import read_scan
 from weft.spectra import Cube, Quantity, Scan, make_scan
 from weft_serving.answers import Answered
@@ -118,8 +119,9 @@ class ScanBody(BaseModel):
 _FILE_DOC: Final = {"type": "string", "format": "binary"}
 _FORM_DOC: Final[dict[str, Any]] = {
     "type": "object",
-    "required": ["file"],
     "properties": {
+        "photo": _FILE_DOC
+        | {"description": "A photo of the same thing, or alone, where the bundle's card has `photo`"},
         "file": _FILE_DOC
         | {"description": "NIRscan CSV, two-column text, JCAMP-DX, or ENVI header and data as a zip"},
         "white": _FILE_DOC
@@ -140,6 +142,7 @@ _FORM_DOC: Final[dict[str, Any]] = {
     responses=problem_responses(
         "bad-request", "too-slow", "request-too-large", "scan-too-large", "unsupported-content",
         "unsupported-scan", "broken-scan", "wrong-quantity",
+        "unsupported-photo", "broken-photo", "photo-too-large", "wrong-photos",
         "reference-needed", "grid-mismatch", "invalid-request", "busy",
     ),
     openapi_extra={
@@ -161,18 +164,21 @@ async def create_composition(request: Request, service: TheService) -> Compositi
     if kind != "multipart/form-data":
         raise ContentTypeError(
             f"got {kind[:80] or 'no content type'}, need application/json with a spectrum or "
-            "multipart/form-data with a scan in `file`"
+            "multipart/form-data with a scan in `file`, a photo in `photo`, or both"
         )
     form = await read_form(
         request,
-        files={"file": 1, "white": 1, "dark": 1},
+        files={"file": 1, "white": 1, "dark": 1, "photo": 1},
         fields=frozenset({"unit", "quantity"}),
         file_bytes=SCAN_FILE_BYTES,
     )
+    photo = form.files["photo"][0].data if "photo" in form.files else None
     if "file" not in form.files:
-        raise InvalidRequestError("no scan was sent; send one in the field `file`")
+        if photo is None:
+            raise InvalidRequestError("no scan was sent; send one in the field `file`, or a photo in `photo`")
+        return await service.pool.run(lambda: _create(service, None, photo))
     pool = service.cubes if form.files["file"][0].data.startswith(_ZIP) else service.pool
-    return await pool.run(lambda: _create(service, _read_file(service, form)))
+    return await pool.run(lambda: _create(service, _read_file(service, form), photo))
 
 
 @router.get("/{composition_id}", responses=problem_responses("not-found"))
@@ -200,7 +206,7 @@ def read_map(composition_id: str, service: TheService) -> Response:
 def read_stored_spectrum(composition_id: str, service: TheService) -> SpectrumAnswer:
     """The spectrum behind a composition, for drawing: a scan file is read here, not by the client."""
     with service.store.reading() as session:
-        row = find_composition(session, composition_id)
+        row = find_scanned(session, composition_id)
     return SpectrumAnswer(
         wavelength_nm=np.round(np.frombuffer(row.wavelength_nm, "<f4").astype(float), 3).tolist(),
         absorbance=np.round(np.frombuffer(row.absorbance, "<f4").astype(float), 6).tolist(),
@@ -237,22 +243,23 @@ def answer_composition(composition: Composition) -> FibreAnswer:
     )
 
 
-def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
+def _create(service: Service, scan: Scan | Cube | None, file: bytes | None = None) -> CompositionAnswer:
+    """`file`: a photo, of the thing that was scanned, or alone."""
     png: bytes | None = None
     colours: list[dict[str, Any]] | None = None
     model = service.models.fibre  # once: another bundle may come into service at any time
+    photo: Photo | None = None
+    if file is not None:
+        with service.metrics.stage("decode"):
+            photo = model.identifier.photo(file)
+    mean = scan.mean_scan() if isinstance(scan, Cube) else scan
     with service.metrics.stage("identify"):
-        if isinstance(scan, Cube):
-            composition = model.identifier.identify_cube(scan)
-            mean = scan.mean_scan()
-            if composition.map is not None:
-                png, colours = (
-                    draw_map(composition.map),
-                    legend(composition.map, model.identifier.card.fibres),
-                )
-        else:
-            composition = model.identifier.identify(scan)
-            mean = scan
+        composition = _identified(model.identifier, scan, photo)
+        if composition.map is not None:
+            png, colours = (
+                draw_map(composition.map),
+                legend(composition.map, model.identifier.card.fibres),
+            )
     service.metrics.count_scan(composition.unknown, threshold=model.identifier.card.unknown_threshold)
     answer = answer_composition(composition)
     bundle = model.name
@@ -261,9 +268,9 @@ def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
         shares=[share.model_dump(mode="json") for share in answer.shares],
         unknown=answer.unknown,
         warnings=answer.warnings,
-        instrument=(mean.instrument or "").replace("\0", "")[:200] or None,
-        wavelength_nm=mean.wavelength_nm.astype("<f4").tobytes(),
-        absorbance=mean.absorbance.astype("<f4").tobytes(),
+        instrument=("" if mean is None else mean.instrument or "").replace("\0", "")[:200] or None,
+        wavelength_nm=b"" if mean is None else mean.wavelength_nm.astype("<f4").tobytes(),
+        absorbance=b"" if mean is None else mean.absorbance.astype("<f4").tobytes(),
         map_png=png,
         map_legend=colours,
         bundle_name=bundle.name,
@@ -273,8 +280,18 @@ def _create(service: Service, scan: Scan | Cube) -> CompositionAnswer:
     )
     with service.metrics.stage("store"), service.store.writing() as session:
         session.add(row)
-    service.changes.trial("composition").offer(model, identifying(mean), composition, None)
+    if mean is not None and photo is None:  # a challenger may take no photo: nothing to compare
+        service.changes.trial("composition").offer(model, identifying(mean), composition, None)
     return _answer(row)
+
+
+def _identified(identifier: Identifier, scan: Scan | Cube | None, photo: Photo | None) -> Composition:
+    if isinstance(scan, Cube):
+        return identifier.identify_cube(scan, photo)
+    if scan is not None:
+        return identifier.identify(scan, photo)
+    assert photo is not None, "a scan, a photo, or both were sent"
+    return identifier.identify_photo(photo)
 
 
 def _read_file(service: Service, form: Form) -> Scan | Cube:
@@ -332,6 +349,14 @@ def find_composition(
         raise NotFoundError(
             f"there is no composition {composition_id[:64]!r}; use the `id` of an answer of this server"
         )
+    return row
+
+
+def find_scanned(session: Session, composition_id: str) -> CompositionRow:
+    """As `find_composition`, of a scan: NotFoundError for one that was answered from a photo alone."""
+    row = find_composition(session, composition_id)
+    if not row.wavelength_nm:
+        raise NotFoundError("this composition was answered from a photo alone; it has no spectrum")
     return row
 
 

@@ -14,7 +14,7 @@ from weft.spectra import Scan
 from weft.weigher import Subject
 from weft_serving.answers import Answered
 from weft_serving.circumstances import Circumstances
-from weft_serving.compositions import find_composition
+from weft_serving.compositions import find_scanned
 from weft_serving.estimate_rows import find_estimate
 from weft_serving.estimates import photos_of
 from weft_serving.problems import problem_responses
@@ -121,7 +121,7 @@ def _explain_photo(service: Service, estimate_id: str, photo: int) -> PhotoExpla
 
 def _explain_scan(service: Service, composition_id: str, fibre: str | None) -> ScanExplanationAnswer:
     with service.store.reading() as session:
-        row = find_composition(session, composition_id)
+        row = find_scanned(session, composition_id)
     scan = Scan(
         np.frombuffer(row.wavelength_nm, "<f4").astype(np.float64),
         np.frombuffer(row.absorbance, "<f4").astype(np.float32),

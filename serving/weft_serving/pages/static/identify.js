@@ -9,14 +9,17 @@ const result = document.getElementById("identify-result");
 const scan = document.getElementById("scan");
 const pasted = document.getElementById("pasted");
 const name = document.getElementById("scan-name");
+const photo = document.getElementById("scan-photo");
+const beside = document.getElementById("beside");
 
 export function setUpIdentify() {
   const changed = () => {
     const file = scan.files[0];
     name.hidden = !file;
     name.textContent = file ? file.name : "";
-    go.disabled = !file && !pasted.value.trim();
+    go.disabled = !file && !pasted.value.trim() && !photo.files[0];
   };
+  photo.addEventListener("change", changed);
   // One or the other: what is shown is what will be identified.
   scan.addEventListener("change", () => {
     if (scan.files[0]) pasted.value = "";
@@ -38,15 +41,26 @@ export function setUpIdentify() {
   });
 }
 
+// Shown where the bundle in service takes a photo; what one is worth stands on its card.
+export function offerPhoto(bundle) {
+  const section = bundle?.composition?.photo;
+  beside.hidden = !section;
+  document.getElementById("beside-note").textContent = !section ? "" : section.trust > 0
+    ? "It is weighed by what photos told of fabrics this model had not seen."
+    : "Photos told this model nothing of fabrics it had not seen: one is taken, and changes no answer.";
+}
+
 async function identify() {
   const body = new FormData();
   const file = scan.files[0] ?? (pasted.value.trim() ? new File([pasted.value], "pasted.csv", { type: "text/csv" }) : null);
-  if (!file) throw new Problem("No scan", "Choose a scan file or paste two columns.");
-  body.append("file", file);
+  if (!file && !photo.files[0]) throw new Problem("No scan", "Choose a scan file or paste two columns.");
+  if (file) body.append("file", file);
+  if (photo.files[0]) body.append("photo", photo.files[0]);
   for (const field of ["unit", "quantity"]) if (form.elements[field].value) body.append(field, form.elements[field].value);
   for (const field of ["white", "dark"]) if (form.elements[field].files[0]) body.append(field, form.elements[field].files[0]);
   const answer = await ask("/v1/compositions", { method: "POST", body });
   drawComposition(answer);
+  if (!file) return; // a photo alone has no spectrum to draw
   const plot = result.querySelector(".plot");
   const spectrum = await ask(`/v1/compositions/${answer.id}/spectrum`);
   drawSpectrum(plot, spectrum);

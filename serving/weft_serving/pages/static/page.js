@@ -1,6 +1,6 @@
 // Tabs, and what both tabs share: asking the service, showing its problems, drawing small pictures.
 import { setUpWeigh } from "./weigh.js";
-import { setUpIdentify } from "./identify.js";
+import { offerPhoto, setUpIdentify } from "./identify.js";
 import { element, getBundles } from "./ask.js";
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -33,6 +33,7 @@ setUpWeigh();
 setUpIdentify();
 
 getBundles().then((bundles) => {
+  offerPhoto(bundles.find((bundle) => bundle.task === "composition"));
   document.getElementById("bundles").replaceChildren(
     ...bundles.flatMap((bundle, index) => [
       index ? " · " : "",
