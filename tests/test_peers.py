@@ -78,6 +78,22 @@ def test_given_our_decode_a_peer_answers_as_the_bundle_does(jpeg_frame: bytes, p
     assert adapters_model()(spec, "reduced").grams(jpeg_frame) == pytest.approx(right, rel=1e-4)
 
 
+def test_weft_stands_in_the_row_once_for_each_engine_that_its_bundle_admits_here(peers: None) -> None:
+    from benchmarks.peers.peer import installed, read_table, weft
+
+    from weft.engines import fits_here
+
+    ours = weft(read_table().models["weight"])
+
+    engines = [
+        peer.command[peer.command.index("--engine") + 1] for peer in ours if "--engine" in peer.command
+    ]
+    assert engines == (["openvino-bf16"] if fits_here("openvino-bf16") else [])
+    assert len(ours) == 1 + len(engines)
+    assert all(peer.ours and installed(peer) for peer in ours)
+    assert ours[0].bound < 0.01  # a wrong photo is told from a right one
+
+
 @pytest.fixture(scope="module")
 def jpeg_frame() -> bytes:
     from weft_serving.bench.scenes import make_frames

@@ -14,7 +14,7 @@ from typing import Any
 import click
 from benchmarks.peers.compare import compare, read_found
 from benchmarks.peers.hostile import attack
-from benchmarks.peers.peer import WEFT, Peer, Table, install, installed, read_table, weft
+from benchmarks.peers.peer import Peer, Table, install, installed, read_table, weft
 from benchmarks.peers.table import draw, markdown
 
 from weft.errors import WeftError
@@ -77,7 +77,7 @@ def run(
         raise click.ClickException(f"--model is {model!r}; the table has {', '.join(told.models)}")
     spec = told.models[model]
     wanted = _named(told, names or ("all",))
-    measured = [weft(spec)] if spec["kind"] == "weft" else []
+    measured = weft(spec) if spec["kind"] == "weft" else []
     measured += [peer for peer in wanted if installed(peer)]
     files = {"photo": make_photos(3), "frame": make_frames(8)}
     plan = Plan(rounds=rounds, seconds=seconds)
@@ -85,7 +85,7 @@ def run(
     about |= {
         "model": model,
         "not_installed": [peer.title for peer in wanted if not installed(peer)],
-        "installed": {peer.name: list(peer.install) for peer in measured if peer.name != WEFT},
+        "installed": {peer.name: list(peer.install) for peer in measured if not peer.ours},
         "command": f"python -m benchmarks.peers {' '.join(sys.argv[1:])}",
     }
     earlier = read_found(out) if out.exists() else {}

@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.peers.bodies import SPEAKS, as_request, read_number
-from benchmarks.peers.peer import HERE, WEFT, Peer, Running
+from benchmarks.peers.peer import HERE, Peer, Running
 
 from weft.errors import BenchError
 from weft_serving.bench.bill import bill, shared_mib
@@ -28,8 +28,6 @@ CELLS = {
     "frame_reduced": ("frame", "reduced", 16),
 }
 _SETTLE_S = 0.4
-# Pillow's releases differ in the last bit of a resize; to be caught are wrong photos and wrong models.
-_BOUND = 2e-3
 Say = Callable[[str], object]
 Files = dict[str, Sequence[bytes]]
 
@@ -97,7 +95,7 @@ def _visit(
     except (BenchError, OSError) as error:
         row.setdefault("failed", []).append(str(error))
         return
-    right = expected["reduced" if peer.name == WEFT else decode]
+    right = expected["reduced" if peer.ours else decode]
     works = {name: work_for(peer, name, files[name], right[name]) for name in files}
     try:
         after = asyncio.run(ready(running, peer, works["frame"]))
@@ -118,7 +116,7 @@ def _visit(
 def work_for(peer: Peer, name: str, bodies: Sequence[bytes], expected: Sequence[float]) -> Work:
     pack = SPEAKS[peer.speaks]
     return Work(
-        f"{peer.title}, {name}", bodies, expected, _BOUND,
+        f"{peer.title}, {name}", bodies, expected, peer.bound,
         pack=lambda address, body: as_request(pack(body), address), read=read_number,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.peers.bodies import SPEAKS, Packed
 from benchmarks.peers.compare import Files, Say, ready, right_answers, work_for
-from benchmarks.peers.peer import WEFT, Peer, Running
+from benchmarks.peers.peer import Peer, Running
 from PIL import Image
 
 from weft.errors import BenchError
@@ -72,7 +72,7 @@ def attack(peers: Sequence[Peer], spec: dict[str, Any], files: Files, *, say: Sa
 
 
 def _attack_one(peer: Peer, spec: dict[str, Any], files: Files, thrown: dict[str, bytes]) -> dict[str, Any]:
-    right = right_answers(spec, "reduced" if peer.name == WEFT else "documented", {"frame": files["frame"]})
+    right = right_answers(spec, "reduced" if peer.ours else "documented", {"frame": files["frame"]})
     work = work_for(peer, "frame", files["frame"], right["frame"])
     running = Running(peer, spec, "documented")
     try:
