@@ -2,6 +2,7 @@
 
 import io
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -9,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from PIL import Image
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres]
 
+POSTGRES = runpy.run_path(str(Path(__file__).parents[1] / "postgres.py"))
 CADDYFILE = Path(__file__).parents[2] / "deploy" / "Caddyfile"
 SERVE = [sys.executable, "-c", "from weft_serving.cli import serve; serve()"]
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -85,17 +86,8 @@ def ready(address: str) -> bool:
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    server = os.environ.get("WEFT_TEST_POSTGRES_URL")
-    if not server:
-        pytest.skip("WEFT_TEST_POSTGRES_URL names no PostgreSQL server")
-    import psycopg
-
-    name = f"weft_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType]
-    yield server.rsplit("/", 1)[0] + f"/{name}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # pyright: ignore[reportArgumentType]
+    with POSTGRES["empty_database"]() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

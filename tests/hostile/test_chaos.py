@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+POSTGRES = runpy.run_path(str(Path(__file__).parents[1] / "postgres.py"))
 CORPUS = runpy.run_path(str(Path(__file__).with_name("make_requests.py")))
 BODY: bytes = CORPUS["PHOTO"] + runpy.run_path(str(Path(__file__).with_name("make_photos.py")))["jpeg"]()
 BODY += CORPUS["END"]
@@ -173,20 +173,11 @@ class Wire:
 
 @pytest.fixture
 def far_database() -> Iterator[tuple[Wire, str]]:
-    url = os.environ.get("WEFT_TEST_POSTGRES_URL")
-    if not url:
-        pytest.skip("WEFT_TEST_POSTGRES_URL names no PostgreSQL server")
-    import psycopg
-
-    name = f"weft_chaos_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType]
-    parts = urlsplit(url)
-    wire = Wire(parts.hostname or "127.0.0.1", parts.port or 5432)
-    yield wire, f"postgresql://{parts.username}@127.0.0.1:{wire.port}/{name}"
-    wire.close()
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # pyright: ignore[reportArgumentType]
+    with POSTGRES["empty_database"]() as url:
+        parts = urlsplit(url)
+        wire = Wire(parts.hostname or "127.0.0.1", parts.port or 5432)
+        yield wire, f"postgresql://{parts.username}@127.0.0.1:{wire.port}{parts.path}"
+        wire.close()
 
 
 @pytest.mark.postgres

@@ -1,8 +1,9 @@
-"""A running service on the tiny bundles, photos and scans to send to it, and databases of both kinds."""
+"""A running service on the tiny bundles, what is sent to it, databases of both kinds, and a browser."""
 
 import io
 import os
-import uuid
+import runpy
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,14 @@ from weft_serving.settings import Settings
 from weft_serving.store import open_store
 
 Start = Callable[..., TestClient]
+POSTGRES = runpy.run_path(str(Path(__file__).parents[1] / "postgres.py"))
+CHROMIUM_FLAGS = (
+    "no-sandbox",
+    "disable-gpu",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -30,17 +39,24 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/weft.db"
         return
-    server = os.environ.get("WEFT_TEST_POSTGRES_URL")
-    if not server:
-        pytest.skip("WEFT_TEST_POSTGRES_URL names no PostgreSQL server")
-    import psycopg
+    with POSTGRES["empty_database"]() as url:
+        yield url
 
-    name = f"weft_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # pyright: ignore[reportArgumentType]
-    yield server.rsplit("/", 1)[0] + f"/{name}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # pyright: ignore[reportArgumentType]
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium for a module's pages; no longer, as asyncio.run cannot be called while it is there."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None and not os.environ.get("WEFT_REQUIRE_BROWSER"):
+        pytest.skip("no Chromium on this machine")
+    with sync_api.sync_playwright() as play:
+        started = play.chromium.launch(
+            executable_path=chromium, args=[f"--{flag}" for flag in CHROMIUM_FLAGS]
+        )
+        yield started
+        started.close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -14,16 +13,10 @@ from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync")
 TOKEN = "correct-horse-battery"
 FORM = "multipart/form-data; boundary=b"
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-if CHROMIUM is None and not os.environ.get("WEFT_REQUIRE_BROWSER"):
-    pytestmark.append(pytest.mark.skip(reason="no Chromium on this machine"))
 
 
 @pytest.fixture
@@ -67,38 +60,37 @@ def ask(url: str, body: bytes | None = None, method: str | None = None, **header
         return json.load(reply)
 
 
-def test_an_operator_compares_a_challenger_and_promotes_it(address: str) -> None:
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS])
-        complaints: list[str] = []
-        asked: list[str] = []
-        for width in (390, 820, 1400):
-            page = browser.new_page(viewport={"width": width, "height": 844})
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(f"{address}/bundles")
-            page.locator("[data-task=weight] .chart canvas").nth(2).wait_for()
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        weight = page.locator("[data-task=weight]")
-        assert "answers of both compared" in weight.inner_text()
+def test_an_operator_compares_a_challenger_and_promotes_it(browser: Any, address: str) -> None:
+    complaints: list[str] = []
+    asked: list[str] = []
+    for width in (390, 820, 1400):
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{address}/bundles")
+        page.locator("[data-task=weight] .chart canvas").nth(2).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    weight = page.locator("[data-task=weight]")
+    assert "answers of both compared" in weight.inner_text()
 
-        weight.get_by_role("button", name="Promote").click()
-        page.locator("#problem", has_text="token is needed").wait_for()
-        page.fill("#token", "wrong")
-        weight.get_by_role("button", name="Promote").click()
-        page.get_by_role("button", name="Do it").click()
-        page.locator("#problem", has_text="not this server's").wait_for()
-        page.fill("#token", TOKEN)
-        weight.get_by_role("button", name="Promote").click()
-        page.get_by_role("button", name="Do it").click()
-        weight.get_by_role("button", name="Roll back").wait_for()
+    weight.get_by_role("button", name="Promote").click()
+    page.locator("#problem", has_text="token is needed").wait_for()
+    page.fill("#token", "wrong")
+    weight.get_by_role("button", name="Promote").click()
+    page.get_by_role("button", name="Do it").click()
+    page.locator("#problem", has_text="not this server's").wait_for()
+    page.fill("#token", TOKEN)
+    weight.get_by_role("button", name="Promote").click()
+    page.get_by_role("button", name="Do it").click()
+    weight.get_by_role("button", name="Roll back").wait_for()
 
-        promoted = ask(f"{address}/v1/bundles")["bundles"][0]
-        assert (promoted["challenger"], promoted["kept"]) == (None, True)
-        assert promoted["sha256"][:12] in weight.inner_text()
-        assert complaints == []
-        assert all(url.startswith(address) and TOKEN not in url for url in asked)
-        browser.close()
+    promoted = ask(f"{address}/v1/bundles")["bundles"][0]
+    assert (promoted["challenger"], promoted["kept"]) == (None, True)
+    assert promoted["sha256"][:12] in weight.inner_text()
+    for context in browser.contexts:
+        context.close()
+    assert complaints == []
+    assert all(url.startswith(address) and TOKEN not in url for url in asked)
 
 
 def test_without_a_token_set_the_page_has_no_buttons(start: Any) -> None:

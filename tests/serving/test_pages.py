@@ -1,9 +1,7 @@
 """The page in a real browser against a real server: what people see, phone width first."""
 
 import io
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,20 +15,10 @@ from weft.quality import ADVICE, WHAT_TO_DO
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "no-sandbox",
-    "disable-gpu",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-)
 PHONE = {"width": 360, "height": 740}
 WIDTHS_PX = (360, 768, 1280)
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-if CHROMIUM is None and not os.environ.get("WEFT_REQUIRE_BROWSER"):
-    pytestmark.append(pytest.mark.skip(reason="no Chromium on this machine"))
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +44,6 @@ def address(
         process.terminate()
         process.wait(timeout=20)
         process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS])
-        yield started
-        started.close()
 
 
 @pytest.fixture

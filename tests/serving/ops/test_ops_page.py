@@ -1,32 +1,18 @@
 """The operator's page in a real browser, from phone to desk."""
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = (
-    "no-sandbox",
-    "disable-gpu",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-)
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-if CHROMIUM is None and not os.environ.get("WEFT_REQUIRE_BROWSER"):
-    pytestmark.append(pytest.mark.skip(reason="no Chromium on this machine"))
 
 
 @pytest.fixture(scope="module")
@@ -63,24 +49,22 @@ def work(address: str, jpeg: Callable[..., bytes]) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1400, 900)])
-def test_the_page_says_how_the_service_is(address: str, width: int, height: int) -> None:
+def test_the_page_says_how_the_service_is(browser: Any, address: str, width: int, height: int) -> None:
     complaints: list[str] = []
-    with sync_api.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS])
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        page.goto(f"{address}/ops")
-        page.wait_for_selector("#status:not(:text('connecting'))")
-        page.wait_for_selector("#chart-requests canvas")
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.goto(f"{address}/ops")
+    page.wait_for_selector("#status:not(:text('connecting'))")
+    page.wait_for_selector("#chart-requests canvas")
 
-        assert page.inner_text("#database") == "up"
-        assert int(page.inner_text("#requests").replace(",", "")) > 0
-        assert "tiny-weight 1" in page.inner_text("#bundles")
-        assert "No estimate of this bundle has been weighed yet" in page.inner_text("#coverage")
-        assert page.locator("#alerts section").count() == 0
-        page.click("[data-hours='1']")
-        assert page.get_attribute("[data-hours='1']", "aria-pressed") == "true"
-        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        browser.close()
+    assert page.inner_text("#database") == "up"
+    assert int(page.inner_text("#requests").replace(",", "")) > 0
+    assert "tiny-weight 1" in page.inner_text("#bundles")
+    assert "No estimate of this bundle has been weighed yet" in page.inner_text("#coverage")
+    assert page.locator("#alerts section").count() == 0
+    page.click("[data-hours='1']")
+    assert page.get_attribute("[data-hours='1']", "aria-pressed") == "true"
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    page.close()
     assert complaints == []

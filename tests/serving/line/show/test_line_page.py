@@ -1,9 +1,7 @@
 """A line's page in a real browser: the belt moves, nothing piles up, and it comes back by itself."""
 
 import io
-import os
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,15 +26,11 @@ from weft_serving.store import open_store
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update")
 DEMO = Path(__file__).parents[4] / "configs/lines/demo.yaml"
 WIDTHS_PX = (390, 820, 1280)
 WAIT_MS = 10_000
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-if CHROMIUM is None and not os.environ.get("WEFT_REQUIRE_BROWSER"):
-    pytestmark.append(pytest.mark.skip(reason="no Chromium on this machine"))
 
 
 class ShownLine:
@@ -90,14 +84,6 @@ def shown(tmp_path: Path) -> Iterator[ShownLine]:
     yield made
     made.stop()
     made.store.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["sync_api.Browser"]:
-    with sync_api.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=CHROMIUM, args=[f"--{flag}" for flag in FLAGS])
-        yield started
-        started.close()
 
 
 @pytest.fixture
