@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from weft.errors import RecipeError
 from weft_training.backbones import build_backbone, fit_first_layer, freeze_stages
 from weft_training.calibrate_shares import ShareCalibration
-from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail
+from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail, Members
 from weft_training.preprocess import StandardNormalVariate
 from weft_training.weight_net import MapReader, WeightNet, WeightStem, WeightTail
 
@@ -263,3 +263,33 @@ def test_the_changed_photo_keeps_its_bands_and_the_same_seed_gives_the_same_phot
     assert first.shape[2] == 5
     assert np.array_equal(first, second)
     assert first.shape != third.shape or not np.array_equal(first, third)
+
+
+def test_members_answer_with_the_mean_of_their_shares() -> None:
+    torch.manual_seed(0)
+    trunks = [nn.Linear(40, 4) for _ in range(3)]
+    tails = [
+        FibreTail(StandardNormalVariate(), trunk, None, points=40, outputs="softmax")
+        for trunk in (*trunks, Members(trunks))
+    ]
+    scans = torch.randn(5, 40)
+
+    *alone, together = [tail.eval()(scans) for tail in tails]
+
+    assert torch.allclose(together.shares, torch.stack([a.shares for a in alone]).mean(0), atol=1e-5)
+    assert torch.allclose(together.unknown, torch.stack([a.unknown for a in alone]).mean(0), atol=1e-5)
+
+
+def test_members_that_are_trained_answer_each_for_itself() -> None:
+    tail = FibreTail(
+        StandardNormalVariate(),
+        Members([nn.Linear(40, 4) for _ in range(3)]),
+        None,
+        points=40,
+        outputs="softmax",
+    )
+
+    found = tail.train()(torch.randn(5, 40))
+
+    assert found.shares.shape == (3, 5, 3)
+    assert found.unknown.shape == (3, 5)

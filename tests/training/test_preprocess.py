@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from weft_training.preprocess import SavitzkyGolay, StandardNormalVariate, build_preprocessing
-from weft_training.recipe import Branches, SavGol, Snv
+from weft_training.preprocess_recipe import Branches, SavGol, Snv
 
 
 def spectra() -> np.ndarray:

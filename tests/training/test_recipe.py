@@ -91,6 +91,11 @@ def test_a_fibre_that_has_another_name_here_is_named() -> None:
         load_recipe(CONFIGS / "smoke-fibre.yaml", ["data.fibres=[cotton,polyamide]"])
 
 
+def test_members_of_a_linear_net_are_refused_since_they_would_all_be_one() -> None:
+    with pytest.raises(RecipeError, match="members need trunk: mlp or conv"):
+        load_recipe(CONFIGS / "smoke-fibre.yaml", ["model.trunk=linear", "model.members=2"])
+
+
 def test_the_grid_has_the_wavelengths_it_says() -> None:
     grid_of = "model.grid={from_nm: 900, to_nm: 1700, step_nm: 3.5}"
     recipe = load_recipe(CONFIGS / "smoke-fibre.yaml", [grid_of])

@@ -1,5 +1,6 @@
 """One update, and the losses it goes by."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +56,17 @@ def test_the_shares_of_a_stranger_are_nobodys_to_learn() -> None:
     assert (shares.grad == 0).all()
     assert unknown.grad is not None
     assert unknown.grad < 0
+
+
+def test_members_learn_each_by_its_own_error() -> None:
+    shares = torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]])  # (M, B, F): one is right, one is wrong
+    unknown = torch.full((2, 1), 0.5)
+    truth = torch.tensor([[1.0, 0.0, 0.0]])
+    alone = [ShareLoss()(FibreOutput(shares[m], unknown[m]), truth) for m in range(2)]
+
+    together = ShareLoss()(FibreOutput(shares, unknown), truth)
+
+    assert together.item() == pytest.approx((alone[0] + alone[1]).item() / 2)
 
 
 def test_an_interval_cannot_pull_the_median() -> None:

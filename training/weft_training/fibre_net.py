@@ -1,9 +1,11 @@
 """A spectrum on any instrument's grid -> fibre shares that sum to 1, and how unknown the thing is.
 
-Letters: B scans, L wavelengths of the scan, G of the net's grid, P points after preprocessing, F fibres.
+Letters: B scans, L wavelengths of the scan, G of the net's grid, P points after preprocessing, F fibres,
+M members.
 As with the weight net: a stem that is never trained (resampling) and a tail that is.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 
 from weft_training.novelty import Novelty
 from weft_training.resample import resample
+
+_LEAST = 1e-6  # share: a member that is quite sure must not make a logarithm infinite
 
 
 class FibreOutput(NamedTuple):
@@ -37,6 +41,25 @@ class ConvTrunk(nn.Module):
         # Four regions instead of one mean: where along the spectrum a band lies is what tells fibres apart.
         quarters = [part.mean(-1) for part in torch.tensor_split(found, 4, dim=-1)]
         return self.head(torch.cat(quarters, dim=-1))
+
+
+class Members(nn.Module):
+    """Trunks that learn the same from other first weights; the mean of their answers errs less than each
+    (Lakshminarayanan, Pritzel and Blundell 2017)."""
+
+    def __init__(self, trunks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+
+    def forward(self, standard: Tensor) -> Tensor:
+        """(B, P) -> (B, F + 1), of which softmax and sigmoid are the members' means; (M, B, F + 1) while they
+        are trained, each by its own error."""
+        found = torch.stack([trunk(standard) for trunk in self.trunks])  # (M, B, F + 1)
+        if self.training:
+            return found
+        shares = found[..., :-1].softmax(-1).mean(0)  # (B, F)
+        unknown = found[..., -1:].sigmoid().mean(0)  # (B, 1)
+        return torch.cat([shares.clamp(min=_LEAST).log(), unknown.logit(eps=_LEAST)], dim=-1)
 
 
 class FibreTail(nn.Module):
@@ -78,12 +101,13 @@ class FibreTail(nn.Module):
     def evidence(self, absorbance: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F) for each fibre, before it is made shares, and (B,) unknown."""
         standard = self.standardise(absorbance)
-        found = self.trunk(standard)  # (B, F + 1): one for each fibre, one for unknown
-        unknown = torch.sigmoid(found[:, -1])
+        # (B, F + 1): one for each fibre, one for unknown; members that are trained: (M, B, F + 1)
+        found = self.trunk(standard)
+        unknown = torch.sigmoid(found[..., -1])
         if self.novelty is not None:
             # Either it looks like a known stranger, or like nothing seen.
             unknown = 1 - (1 - unknown) * (1 - self.novelty(standard, absorbance))
-        return found[:, :-1], unknown
+        return found[..., :-1], unknown
 
 
 class FibreNet(nn.Module):

@@ -12,7 +12,7 @@ from weft.errors import ManifestError
 from weft_training import closed_form
 from weft_training.augment import change_spectra, weaker
 from weft_training.data import Captures, target_shares
-from weft_training.fibre_net import ConvTrunk, FibreNet, FibreOutput, FibreTail
+from weft_training.fibre_net import ConvTrunk, FibreNet, FibreOutput, FibreTail, Members
 from weft_training.novelty import Novelty, find_known
 from weft_training.own_net import OwnNet, Rows
 from weft_training.preprocess import build_preprocessing
@@ -184,21 +184,8 @@ class FibreTask(OwnNet):
 def build_tail(model: FibreModel, *, fibres: int) -> FibreTail:
     preprocessing = build_preprocessing(model.preprocess)
     points = int(preprocessing(torch.zeros(1, len(model.grid.wavelengths()))).shape[-1])
-    trunk: nn.Module
-    if model.trunk == "linear":
-        trunk = nn.Linear(points, fibres + 1)
-    elif model.trunk == "mlp":
-        trunk = nn.Sequential(
-            nn.Dropout(model.dropout),
-            nn.Linear(points, model.hidden),
-            nn.GELU(),
-            nn.Dropout(model.dropout),
-            nn.Linear(model.hidden, model.hidden),
-            nn.GELU(),
-            nn.Linear(model.hidden, fibres + 1),
-        )
-    else:
-        trunk = ConvTrunk(hidden=model.hidden, dropout=model.dropout, outputs=fibres + 1)
+    trunks = [build_trunk(model, points=points, outputs=fibres + 1) for _ in range(model.members)]
+    trunk = trunks[0] if model.members == 1 else Members(trunks)
     novelty = None
     if model.novelty is not None:
         novelty = Novelty(
@@ -208,6 +195,23 @@ def build_tail(model: FibreModel, *, fibres: int) -> FibreTail:
             step_nm=model.grid.step_nm,
         )
     return FibreTail(preprocessing, trunk, novelty, points=points, outputs=model.outputs)
+
+
+def build_trunk(model: FibreModel, *, points: int, outputs: int) -> nn.Module:
+    """(B, P) -> (B, outputs)"""
+    if model.trunk == "linear":
+        return nn.Linear(points, outputs)
+    if model.trunk == "conv":
+        return ConvTrunk(hidden=model.hidden, dropout=model.dropout, outputs=outputs)
+    return nn.Sequential(
+        nn.Dropout(model.dropout),
+        nn.Linear(points, model.hidden),
+        nn.GELU(),
+        nn.Dropout(model.dropout),
+        nn.Linear(model.hidden, model.hidden),
+        nn.GELU(),
+        nn.Linear(model.hidden, outputs),
+    )
 
 
 def _resampled(captures: Captures, grid_nm: list[float], needed_nm: tuple[float, float]) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.signal import savgol_coeffs
 from torch import Tensor, nn
 
-from weft_training.recipe import Branches, SavGol, Snv
+from weft_training.preprocess_recipe import Branches, SavGol, Snv
 
 
 class StandardNormalVariate(nn.Module):

@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from weft.errors import RecipeError
 from weft_training.belt_recipe import BeltAugment, BeltData, BeltModel, BeltVote
 from weft_training.pair_recipe import PhotoBeside
+from weft_training.preprocess_recipe import Step
 from weft_training.section import DataSection, FibreData, Section, one_source
 
 
@@ -149,36 +150,6 @@ class WeightModel(Section):
         return self
 
 
-class Snv(Section):
-    kind: Literal["snv"]
-
-
-class SavGol(Section):
-    kind: Literal["savgol"]
-    window: int = Field(ge=3)  # points of the grid, odd
-    order: int = Field(default=2, ge=1)
-    derivative: int = Field(default=1, ge=0)
-
-    @model_validator(mode="after")
-    def is_possible(self) -> "SavGol":
-        if self.window % 2 == 0 or self.order >= self.window or self.derivative > self.order:
-            raise ValueError("window must be odd and above order, order at least derivative")
-        return self
-
-
-Plain = Annotated[Snv | SavGol, Field(discriminator="kind")]
-
-
-class Branches(Section):
-    """Several chains of steps on the same spectrum, their results side by side."""
-
-    kind: Literal["branches"]
-    of: tuple[tuple[Plain, ...], ...] = Field(min_length=2)
-
-
-Step = Annotated[Snv | SavGol | Branches, Field(discriminator="kind")]
-
-
 class Grid(Section):
     """Wavelengths every scan is resampled to."""
 
@@ -212,6 +183,7 @@ class FibreModel(Section):
     trunk: Literal["linear", "mlp", "conv"] = "linear"
     hidden: int = Field(default=64, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    members: int = Field(default=1, ge=1, le=16)  # trunks whose mean answers; more than one: softmax
     outputs: Literal["softmax", "normalised"] = "softmax"  # normalised: negative shares cut, sum made 1
     init: Literal["none", "pls", "lda"] = "none"  # closed form of a linear trunk
     components: Annotated[int, Field(ge=1)] | Literal["auto", "averaged"] = 8  # of PLS; see `closed_form.pls`
@@ -223,6 +195,8 @@ class FibreModel(Section):
     def holds_together(self) -> "FibreModel":
         if self.init != "none" and self.trunk != "linear":
             raise ValueError(f"init: {self.init} needs trunk: linear")
+        if self.members > 1 and (self.trunk == "linear" or self.outputs != "softmax"):
+            raise ValueError("members need trunk: mlp or conv, and outputs: softmax")
         if self.photo is not None and (self.init != "lda" or self.outputs != "softmax"):
             raise ValueError("photo needs init: lda and outputs: softmax: a photo's evidence adds to theirs")
         return self

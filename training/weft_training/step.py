@@ -50,7 +50,7 @@ class ShareLoss:
     """Cross-entropy of shares, and of being unknown; the shares of a stranger are nobody's to learn."""
 
     def __call__(self, output: FibreOutput, truth: Tensor) -> Tensor:
-        unknown = truth[:, -1]
+        unknown = truth[:, -1].expand_as(output.unknown)  # (B,), or (M, B): every member's own error
         known = 1 - unknown
         shares = truth[:, :-1] / truth[:, :-1].sum(-1, keepdim=True).clamp(min=1e-6)
         per_scan = -(shares * output.shares.float().clamp(min=1e-6).log()).sum(-1)
