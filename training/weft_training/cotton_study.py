@@ -6,7 +6,7 @@ fitted by the recipe's own path (`FibreTask`); corrections and their refusal are
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,9 @@ from weft_datasets.stand_ins import StandIn, as_recorded_by
 from weft_training.data import Captures, load_captures
 from weft_training.fibre_task import FibreTask
 from weft_training.known_swatches import SWATCHES_NEEDED
-from weft_training.leaderboard_lines import Line, Measured, Table
+from weft_training.leaderboard_lines import Line, Measured, Table, Workbench
 from weft_training.recipe import FibreRecipe, Recipe, load_recipe
 from weft_training.share_correction import choose_correction, gained, left_out
-
-if TYPE_CHECKING:
-    from weft_training.leaderboard import Board
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -52,7 +49,7 @@ UNITS: Final = (
 )
 
 
-def measure_days(board: "Board", line: Line) -> Measured:
+def measure_days(board: Workbench, line: Line) -> Measured:
     """Predictions of every scan by a net that knows neither its day nor its fabric, and the tables."""
     from weft_datasets.manifest import write_manifest
 

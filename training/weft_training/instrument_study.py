@@ -20,8 +20,7 @@ from weft_training.data import Captures, load_captures
 from weft_training.fibre_net import FibreNet
 from weft_training.fibre_task import FibreTask
 from weft_training.instrument_plots import draw_effects
-from weft_training.leaderboard import Board
-from weft_training.leaderboard_lines import Cell, Line, Measured, Table
+from weft_training.leaderboard_lines import Cell, Line, Measured, Table, Workbench
 from weft_training.recipe import FibreRecipe, load_recipe
 from weft_training.resample import resample
 
@@ -109,7 +108,7 @@ def make_study(recipe: FibreRecipe) -> Study:
     return Study(task, tuple(nets), fold)
 
 
-def measure_stand_ins(board: Board, line: Line) -> Measured:
+def measure_stand_ins(board: Workbench, line: Line) -> Measured:
     """Predictions on every frozen stand-in; tables and the picture of single effects beside them."""
     study, plain = _study(board, line), _study(board, line, *PLAIN)
     asked = {unit.name: as_recorded_by(study.manifest, unit) for unit in STAND_INS}
@@ -175,7 +174,7 @@ def recalls(predictions: pd.DataFrame, fibres: Sequence[str], *, by_subject: boo
     return np.array([(guess[pure & (main == place)] == place).mean() for place in range(len(fibres))])
 
 
-def measure_unknown(board: Board, line: Line) -> Measured:
+def measure_unknown(board: Workbench, line: Line) -> Measured:
     """True fibres of left-out swatches against things that the recipe has never seen."""
     study = _study(board, line)
     own = study.ask(study.manifest, "as recorded")
@@ -211,7 +210,7 @@ def measure_unknown(board: Board, line: Line) -> Measured:
 _SHOWN_APART = ("plastics: PET, PETG", "belt (black PVC, 4 % reflectance)")
 
 
-def strangers(board: Board, line: Line, study: Study) -> dict[str, np.ndarray]:
+def strangers(board: Workbench, line: Line, study: Study) -> dict[str, np.ndarray]:
     """Kind -> how unknown each of its scans is said to be."""
     found: dict[str, np.ndarray] = {}
     plastics = import_source("plastics", board.data / "spectra/plastics_nir").frame
@@ -254,7 +253,7 @@ def empty_scans(wavelength_nm: np.ndarray, *, count: int = 60) -> dict[str, list
     }
 
 
-def _study(board: Board, line: Line, *more: str) -> Study:
+def _study(board: Workbench, line: Line, *more: str) -> Study:
     from weft_datasets.manifest import write_manifest
 
     assert line.recipe is not None, "both lines name their recipe"

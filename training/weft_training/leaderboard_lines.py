@@ -6,13 +6,13 @@ day never seen) brings its own `measure`; it imports what is heavy inside that f
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from weft_datasets.manifest import Manifest
-    from weft_training.leaderboard import Board
 
 SUSPECT_SWATCH: Final = "Cotton_C03"  # its label is in doubt: probably rayon
 Sense = Literal["at most", "at least", "inside the band"]
@@ -58,7 +58,19 @@ class Line:
     plot: str = ""  # of `figures_of`
     simulated: bool = False
     notes: tuple[str, ...] = ()  # what a reader must know to judge the figures
-    measure: "Callable[[Board, Line], Measured] | None" = None
+    measure: "Callable[[Workbench, Line], Measured] | None" = None
+
+
+class Workbench(Protocol):
+    """What a line's own `measure` is given: as much of `leaderboard.Board` as it may use."""
+
+    data: Path  # the folder of the measured data
+    configs: Path
+    say: Callable[[str], None]
+
+    def overrides(self, line: Line, *more: str) -> tuple[str, ...]: ...
+    def manifest_path(self, line: Line) -> Path: ...
+    def imported(self, line: Line) -> "Manifest": ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,8 @@
 """Lines of the table of results on spectra: fabrics of a handheld, cotton shares, the bundled model."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from weft_training.leaderboard_lines import Figure, Line, Measured, Rival
-
-if TYPE_CHECKING:
-    from weft_training.leaderboard import Board
+from weft_training.leaderboard_lines import Figure, Line, Measured, Rival, Workbench
 from weft_training.strange_scans import measure_strange_scans
 
 _NIRSCAN: Final = "spectra/nirscan_fabrics"
@@ -27,22 +24,28 @@ def _accuracy(
     )  # fmt: skip
 
 
-def _stand_ins(board: "Board", line: Line) -> Measured:
+def _stand_ins(board: Workbench, line: Line) -> Measured:
     from weft_training.instrument_study import measure_stand_ins
 
     return measure_stand_ins(board, line)
 
 
-def _unknown(board: "Board", line: Line) -> Measured:
+def _unknown(board: Workbench, line: Line) -> Measured:
     from weft_training.instrument_study import measure_unknown
 
     return measure_unknown(board, line)
 
 
-def _cotton_days(board: "Board", line: Line) -> "Measured":
+def _cotton_days(board: Workbench, line: Line) -> Measured:
     from weft_training.cotton_study import measure_days
 
     return measure_days(board, line)
+
+
+def _pairs(board: Workbench, line: Line) -> Measured:
+    from weft_training.pair_study import measure_pairs
+
+    return measure_pairs(board, line)
 
 
 SPECTRUM_LINES: Final = (
@@ -64,6 +67,37 @@ SPECTRUM_LINES: Final = (
             "wool, acrylic and acetate have one swatch each: none can be left out and learnt from; the line "
             "of the bundled model shows them",
         ),
+    ),
+    Line(
+        name="nirscan-photo",
+        task="NIRscan fabrics with a photo of the same swatch beside the scan",
+        split="leave one swatch out, pooled; the photographed ones",
+        kind="nirscan",
+        source=_NIRSCAN,
+        recipe="fibre-nirscan-photo.yaml",
+        figures=(
+            Figure(
+                "subject.balanced_accuracy",
+                "balanced accuracy, swatches, scan and photo",
+                "%",
+                "at least",
+                factor=100,
+                beside=False,
+            ),
+            Figure(
+                "balanced_accuracy",
+                "balanced accuracy, scans, scan and photo",
+                "%",
+                "at least",
+                factor=100,
+                beside=False,
+            ),
+        ),
+        notes=(
+            "15 swatches have a photo: two of cotton, two of nylon, eleven of polyester; C03 left out",
+            "the folds are those of the line nirscan",
+        ),
+        measure=_pairs,
     ),
     Line(
         name="stand-ins",

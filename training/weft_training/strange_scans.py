@@ -1,17 +1,14 @@
 """How well the bundled fibre model tells what is no textile it knows, kind by kind, on measured scans."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from weft.bundle import BUNDLED, load_bundle
 from weft_datasets.importers import import_source
-from weft_training.leaderboard_lines import SUSPECT_SWATCH, Line, Measured, Table
+from weft_training.leaderboard_lines import SUSPECT_SWATCH, Line, Measured, Table, Workbench
 from weft_training.metrics import auroc
-
-if TYPE_CHECKING:
-    from weft_training.leaderboard import Board
 
 # In the near infrared these plastics are fibres of the list: what they read as is shown, not judged.
 FIBRES_OF_PLASTIC: Final = {"pet": "polyester", "petg": "polyester", "pp": "polypropylene"}
@@ -20,7 +17,7 @@ HELD_OUT: Final = ("asa", "pacf", "pccf", "pla")
 REFUSED: Final = 0.5
 
 
-def measure_strange_scans(board: "Board", line: Line) -> Measured:
+def measure_strange_scans(board: Workbench, line: Line) -> Measured:
     """Ask the bundled model about the fabrics of one instrument and the plastics of another.
 
     Raises:
