@@ -177,6 +177,31 @@ def spectra(out: Path, **options: Any) -> None:
 
 
 @simulate.command()
+@click.option("--out", type=FILE, required=True, help="An empty folder, or one to be made.")
+@click.option("--subjects", type=click.IntRange(1), required=True, help="Swatches to weave.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--telling",
+    type=click.FloatRange(0, 1),
+    default=0.8,
+    show_default=True,
+    help="How often a swatch has the look of its fibre.",
+)
+@click.option(
+    "--dark", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Share too dark to scan."
+)
+def pairs(out: Path, **options: Any) -> None:
+    """Swatches with scans and a photo each: how far a look tells the fibre is a setting, not a claim."""
+    from weft_datasets.simulate_pairs import write_pairs
+
+    try:
+        manifest = write_pairs(out, **options)
+    except (WeftError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    _made(manifest, out)
+
+
+@simulate.command()
 @click.option("--line", type=FILE, required=True, help="A line's file, such as configs/lines/demo.yaml.")
 @click.option("--seconds", type=click.FloatRange(0.1, 3_600), required=True, help="How long the belt runs.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

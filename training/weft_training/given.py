@@ -26,7 +26,7 @@ def answered_from(
     rows = predictions
     if photographed or given != "scan":
         rows = rows[rows["has_photo"].to_numpy(bool)]
-    own = [name for name in rows.columns if not str(name).startswith("by_")]
+    own = [name for name in rows.columns if name != "has_photo" and not str(name).startswith("by_")]
     if given == "both":
         return rows[own]
     said = {f"predicted_{fibre}_share": rows[f"by_{given}_{fibre}_share"] for fibre in fibres}

@@ -133,16 +133,17 @@ class PairTask(FibreTask):
         with torch.inference_mode():
             found = tail(absorbance, seen, yes, has_photo)
             alone = {"scan": tail(absorbance, seen, yes, ~yes), "photo": tail(absorbance, seen, ~yes, yes)}
+            says = tail.photo(seen).double().masked_fill(~has_photo[:, None], torch.nan)
         frame = self.table(rows, found).assign(has_photo=has_photo.numpy())
+        for place, fibre in enumerate(self.recipe.data.fibres):
+            frame[f"photo_says_{fibre}"] = says[:, place].numpy()  # evidence, before any trust
         for given, said in alone.items():
-            hidden = ~frame["has_photo"].to_numpy() if given == "photo" else np.zeros(len(frame), bool)
+            hidden = ~has_photo & (given == "photo")
             for place, fibre in enumerate(self.recipe.data.fibres):
-                frame[f"by_{given}_{fibre}_share"] = (
-                    said.shares[:, place].double().masked_fill(torch.from_numpy(hidden), torch.nan)
-                )
-            frame[f"by_{given}_unknown"] = said.unknown.double().masked_fill(
-                torch.from_numpy(hidden), torch.nan
-            )
+                share = said.shares[:, place].double().masked_fill(hidden, torch.nan)
+                frame[f"by_{given}_{fibre}_share"] = share.numpy()
+            unknown = said.unknown.double().masked_fill(hidden, torch.nan)
+            frame[f"by_{given}_unknown"] = unknown.numpy()
         return frame
 
     def graph_inputs(self, rows: Rows) -> dict[str, NDArray[np.generic]]:
@@ -185,12 +186,13 @@ class PairTask(FibreTask):
         """Raise ManifestError where one photo stands beside two swatches: a split would cut it."""
         owner: dict[str, str] = {}
         for photo, digest in enumerate(self.shelf.digests):
-            subjects = sorted(set(self.captures.subjects[self.photo_of == photo].tolist()))
+            subjects: list[str] = sorted(set(self.captures.subjects[self.photo_of == photo].tolist()))
             owner.setdefault(digest, subjects[0])
             if set(subjects) != {owner[digest]}:
+                several = some(sorted({owner[digest], *subjects}))
                 raise ManifestError(
-                    f"manifest '{self.captures.manifest.name}': the same photo stands beside "
-                    f"{some([owner[digest], *subjects])}; a photo belongs to one swatch, else a split cuts it"
+                    f"manifest '{self.captures.manifest.name}': the same photo stands beside {several}; a "
+                    f"photo belongs to one swatch, else a split cuts it"
                 )
 
 
