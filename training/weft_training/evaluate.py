@@ -14,6 +14,7 @@ from weft.bundle import Bundle, load_bundle
 from weft.errors import InputError, ManifestError, WeftError
 from weft.identifier import Identifier
 from weft.limits import PHOTOS_PER_ESTIMATE
+from weft.photos import Photo
 from weft.weigher import Estimate, Prepared, Weigher
 from weft_datasets.captures import prepared_photo, scan_of
 from weft_datasets.manifest import Manifest, read_manifest
@@ -178,7 +179,9 @@ def _identified(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
     for place in tqdm(labelled, desc="scans", unit="scan", disable=quiet or None):
         capture = manifest.frame.iloc[place]
         try:
-            found = identifier.identify(scan_of(manifest, int(place)))
+            found = identifier.identify(
+                scan_of(manifest, int(place)), _photo_beside(identifier, manifest, capture)
+            )
         except InputError as error:
             refusals[str(error)] = refusals.get(str(error), 0) + 1
             continue
@@ -195,6 +198,14 @@ def _identified(bundle: Bundle, manifest: Manifest, quiet: bool) -> Answers:
                 row |= {f"low_{fibre}_share": shares[fibre].low, f"high_{fibre}_share": shares[fibre].high}
         rows.append(row)
     return Answers(pd.DataFrame(rows), len(labelled), len(rows), refusals)
+
+
+def _photo_beside(identifier: Identifier, manifest: Manifest, capture: pd.Series) -> Photo | None:
+    """The photo of the same thing, where the manifest names one and the bundle takes one."""
+    path = _word(capture.get("photo_path"))
+    if path is None or identifier.card.photo is None:
+        return None
+    return identifier.photo(manifest.file(path).read_bytes())
 
 
 def known_shares(manifest: Manifest, fibres: tuple[str, ...]) -> np.ndarray:
