@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 def test_every_column_fibre_and_kind_is_described() -> None:
     text = PAGE.read_text(encoding="utf-8")
     columns = {name for name in (*TYPES, *FOLDER_ONLY) if not name.endswith("_pct")}
-    internal = {"kind", "photo_path", "absorbance"}
+    internal = {"kind", "absorbance"}
 
     assert [name for name in columns - internal if f"`{name}`" not in text] == []
     assert [name for name in names() if not re.search(rf"\b{name}\b", text)] == []

@@ -375,3 +375,16 @@ def test_two_tables_in_a_folder_are_not_chosen_between(photos: Path) -> None:
         read(photos)
     with pytest.raises(ManifestError, match="no such file or folder"):
         read(photos / "nowhere")
+
+
+def test_a_scan_may_have_a_photo_beside_it_and_a_wrong_path_is_named(photos: Path) -> None:
+    head = f"subject,quantity,photo_path,cotton_pct,{','.join(NM)}"
+    table(photos, head, f"a,reflectance,img/0.jpg,100,{POINTS}", f"b,reflectance,,100,{POINTS}")
+
+    found = read(photos, Said())
+
+    assert found.frame["photo_path"].fillna("").tolist() == ["img/0.jpg", ""]
+    assert found.missing_files() == []
+    table(photos, head, f"a,reflectance,img/9.jpg,100,{POINTS}")
+    with pytest.raises(ManifestError, match=r"1 of 1 files are missing: img/9\.jpg"):
+        read(photos, Said())

@@ -52,6 +52,7 @@ def read(source: Path, said: Said | None = None) -> Manifest:
     rows = _typed(given, headings, decimal)
     rows = _truth(rows, remarks)
     rows = _marks(rows, remarks)
+    rows = _with_photos(rows, table.parent)
     rows = _contents(rows, given, headings, _Where(table.parent, said.axis, said.quantity))
     rows = _captures(rows)
     notes: dict[str, Any] = {
@@ -337,6 +338,16 @@ def _found(paths: pd.Series, root: Path) -> pd.Series:
             f"at the folder of the table, {root}"
         )
     return pd.Series(turned, index=paths.index, name=paths.name, dtype=object)
+
+
+def _with_photos(rows: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """`photo_path`, where the table has it, as it can be opened; None for a scan without a photo."""
+    if "photo_path" not in rows:
+        return rows
+    given = rows["photo_path"].notna()
+    found = pd.Series([None] * len(rows), index=rows.index, dtype=object)
+    found[given] = _found(rows.loc[given, "photo_path"], root)
+    return rows.assign(photo_path=found)
 
 
 def _captures(rows: pd.DataFrame) -> pd.DataFrame:
