@@ -58,8 +58,11 @@ def test_a_fibre_bundle_answers_on_any_grid_in_any_order(spectra_recipe: Path, t
 
 
 @pytest.mark.slow
-def test_a_weight_bundle_takes_one_to_nine_photos_of_any_size(photos_recipe: Path, tmp_path: Path) -> None:
-    run = trained(photos_recipe, tmp_path / "runs")
+@pytest.mark.parametrize("more", [(), ("model.init=none", "model.layers=[1,2]", "model.kernel_share=0.5")])
+def test_a_weight_bundle_takes_one_to_nine_photos_of_any_size(
+    photos_recipe: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    run = trained(photos_recipe, tmp_path / "runs", *more)
     report = export_run(run, tmp_path / "weight.onnx")
     bundle = load_bundle(report.path, task="weight")
 

@@ -35,6 +35,13 @@ def left_out(subjects: int, *, photos: int = 3, known: bool = True) -> pd.DataFr
     )
 
 
+def test_features_beyond_those_it_was_made_for_are_not_looked_at() -> None:
+    familiarity = fitted()
+    seen = looks(5, kind=1, seed=9)[None]
+
+    assert torch.equal(familiarity(torch.cat([seen, 9 + seen], dim=-1)), familiarity(seen))
+
+
 def test_new_photos_of_known_kinds_are_familiar_and_of_another_kind_are_not() -> None:
     card = shift_of(left_out(60), false_alarms=0.02, then="refuse")
     assert card is not None

@@ -73,6 +73,21 @@ def test_frozen_photos_are_looked_at_once_and_predicted_singly_and_together(
     assert (found["q_low_grams"] < found["predicted_grams"]).all()
 
 
+def test_layers_and_a_kernel_are_computed_apart_from_older_features_and_answer(
+    photos_recipe: Path, tmp_path: Path
+) -> None:
+    fitted(photos_recipe, tmp_path / "runs", "model.init=none")
+    more = ("model.init=none", "model.layers=[1,2]", "model.kernel_share=1")
+    run = fitted(photos_recipe, tmp_path / "runs", *more)
+
+    found = run.predictions()
+    one = found[found["mode"] == "one"]
+    assert len(list((tmp_path / "cache").glob("features-*"))) == 2
+    # The brighter the heavier.
+    assert np.corrcoef(np.log(one["grams"]), np.log(one["predicted_grams"]))[0, 1] > 0.5
+    assert (found["q_low_grams"] < found["predicted_grams"]).all()
+
+
 def test_an_unfrozen_net_learns_on_photos_of_mixed_sizes(photos_recipe: Path, tmp_path: Path) -> None:
     run = fitted(
         photos_recipe, tmp_path / "runs", "model.freeze=1", "model.init=none", "split.scheme=holdout"

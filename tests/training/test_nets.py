@@ -88,6 +88,40 @@ def net_with_maps(*, members: int = 1, pooled: bool = True) -> WeightNet:
     return WeightNet(stem, tail).eval()
 
 
+def test_the_layers_stand_behind_the_last_features_and_change_nothing_of_these() -> None:
+    photos, size = parcels()["photos"][0], torch.tensor([[20, 30]] * 3)
+    backbone = plain_backbone().eval()
+    settings = {"input_px": 64, "mean": [127.5] * 3, "std": [60.0] * 3}
+    plain = WeightStem(backbone, **settings).eval()
+    layered = WeightStem(backbone, **settings, levels=[2], layers=[1, 2]).eval()
+    last, *layers = layered.look_apart(photos, size)[0]
+    maps = layered.look(photos, size)[1]
+
+    assert torch.allclose(last, plain.look(photos, size)[0], atol=1e-6)
+    assert torch.allclose(layers[1][:, : maps.shape[1]], maps.mean((-2, -1)), atol=1e-6)
+    assert torch.allclose(layers[1][:, maps.shape[1] :], maps.std((-2, -1), correction=0), atol=1e-2)
+    assert torch.equal(layered.look(photos, size)[0], torch.cat([last, *layers], dim=-1))
+
+
+def test_the_kernel_says_its_share_of_the_answer_and_photos_count_alike() -> None:
+    torch.manual_seed(0)
+    settings = {"features": 2, "hidden": 8, "dropout": 0.0}
+    tails = [WeightTail(**settings, centres=5, kernel_share=share) for share in (0.5, 1.0)]
+    kernel = tails[0].kernel
+    assert kernel is not None
+    kernel.centres.normal_()
+    kernel.weight.normal_()
+    tails[1].load_state_dict({**tails[0].state_dict(), "kernel.share": torch.tensor(1.0)})
+    pooled, mask = torch.randn(4, 3, 2), torch.ones(4, 3, dtype=torch.bool)
+    given = (pooled, torch.zeros(4, 3, 0, 1, 1), mask, torch.zeros(4, 3), torch.zeros(4).long())
+    half, whole = (tail.eval()(*given, given[-1]).log_grams for tail in tails)
+    bare = WeightTail(**settings)
+    bare.load_state_dict(tails[0].state_dict(), strict=False)
+
+    assert torch.allclose(whole, bare.log_mean + bare.log_std * kernel(pooled).mean(-1), atol=1e-5)
+    assert torch.allclose(half, (whole + bare.eval()(*given, given[-1]).log_grams) / 2, atol=1e-5)
+
+
 def test_the_reader_of_maps_knows_where_a_thing_lies() -> None:
     torch.manual_seed(0)
     reader = MapReader(channels=1, width=8).eval().double()  # one cell of 196 moves the mean by little

@@ -48,6 +48,7 @@ def test_overrides_win_over_the_file() -> None:
         ("data.simulate=null", "needs either `manifest` or `simulate`"),
         ("data.simulate.bands=[red]", "data.simulate.bands and model.bands differ"),
         ("model.init=ridge", "init: ridge needs freeze: all"),
+        ("model.kernel_share=0.5", "kernel_share needs freeze: all"),
         ("task=sorting", "weight"),
         ("epochs", "write key=value"),
         ("=3", "write key=value"),

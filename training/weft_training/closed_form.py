@@ -24,24 +24,27 @@ _MOST_INNER_FOLDS: Final = 10
 _STRANGER_BIAS = -6.0  # logit of `unknown` where training has no strangers: 0.2 %
 
 
-def ridge(inputs: Floats, target: Floats, subjects: NDArray[np.str_]) -> Linear:
+def ridge(
+    inputs: Floats, target: Floats, subjects: NDArray[np.str_], *, strengths: Floats = _STRENGTHS
+) -> Linear:
     """Ridge regression whose strength predicts unseen subjects best.
 
     Args:
         inputs: (rows, D), standardised.
         target: (rows,).
         subjects: (rows,); rows of one are never on both sides.
+        strengths: Those tried.
     """
     count = min(5, len(set(subjects.tolist())))
-    strength = float(_STRENGTHS[len(_STRENGTHS) // 2])
+    strength = float(strengths[len(strengths) // 2])
     if count > 1:
         fold = folds_by_subject(subjects.tolist(), folds=count, seed=0)
-        error = np.zeros(len(_STRENGTHS))
+        error = np.zeros(len(strengths))
         for held in range(count):
             out = fold == held
-            found = _ridge_path(inputs[~out], target[~out], inputs[out])  # (strengths, rows)
+            found = _ridge_path(inputs[~out], target[~out], inputs[out], strengths)  # (strengths, rows)
             error += np.abs(found - target[out]).sum(1)
-        strength = float(_STRENGTHS[int(error.argmin())])
+        strength = float(strengths[int(error.argmin())])
     solved = Ridge(alpha=strength).fit(inputs, target)
     return np.atleast_2d(solved.coef_), np.atleast_1d(solved.intercept_)
 
@@ -177,11 +180,11 @@ def _pls_errors(inputs: Floats, target: Floats, subjects: NDArray[np.str_], most
     return np.array([np.bincount(codes, row) / np.bincount(codes) for row in error]).mean(1)
 
 
-def _ridge_path(inputs: Floats, target: Floats, ask: Floats) -> NDArray[np.float64]:
+def _ridge_path(inputs: Floats, target: Floats, ask: Floats, strengths: Floats) -> NDArray[np.float64]:
     """Predictions for `ask` at every strength from one decomposition, (strengths, rows)."""
     centre, level = inputs.mean(0), target.mean()
     values, axes = np.linalg.eigh((inputs - centre).T @ (inputs - centre))
     turned = axes.T @ ((inputs - centre).T @ (target - level))
     asked = (ask - centre) @ axes
-    weights = turned[:, None] / (np.maximum(values, 0)[:, None] + _STRENGTHS)  # (D, strengths)
+    weights = turned[:, None] / (np.maximum(values, 0)[:, None] + strengths)  # (D, strengths)
     return (asked @ weights + level).T

@@ -37,13 +37,14 @@ class Familiarity(nn.Module):
         self.register_load_state_dict_pre_hook(_take_none)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(B, N) from (B, N, D)."""
+        """(B, N) from (B, N, D); of more features than it knows the first count."""
+        pooled = pooled[..., : self.prototypes.shape[0]]
         length = pooled.square().sum(-1, keepdim=True).sqrt().clamp(min=1e-6)
         return 1 - ((pooled / length) @ self.prototypes).amax(-1)
 
     def fit(self, pooled: Tensor, subjects: Sequence[str] | NDArray[np.str_]) -> None:
         """Take up what the stem saw in training photos (rows, D); every subject weighs the same."""
-        seen = pooled.double().numpy()
+        seen = pooled[:, : self.prototypes.shape[0]].double().numpy()
         unit = seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-6)
         count = min(PROTOTYPES, len(np.unique(unit, axis=0)))
         found = KMeans(count, n_init=2, random_state=0).fit(unit, sample_weight=subject_weights(subjects))

@@ -26,6 +26,7 @@ from weft_training.ahead import made_ahead
 from weft_training.belt_task import BeltTask
 from weft_training.data import TRAIN, Captures, load_captures, split_captures
 from weft_training.fibre_task import FibreTask
+from weft_training.kernel_share import chooses_share, share_of, with_own_share
 from weft_training.metrics import metrics_of
 from weft_training.pair_task import PairTask
 from weft_training.patience import Watch, watched_loss, watched_rows
@@ -291,11 +292,16 @@ def collect_predictions(run: Run, stages: Sequence[Stage], fold: NDArray[np.int6
     predictions = pd.concat(parts, ignore_index=True)
     of_capture = dict(zip(pd.read_parquet(run.folder / "split.parquet")["capture"], fold, strict=True))
     predictions.insert(2, "fold", predictions["capture"].map(of_capture).astype("int64"))
-    return predictions
+    return with_own_share(predictions) if chooses_share(run.recipe) else predictions
 
 
 def _conclude(run: Run, stages: Sequence[Stage], fold: NDArray[np.int64]) -> None:
     predictions = collect_predictions(run, stages, fold)
     write_frame(run.folder / "predictions.parquet", predictions)
+    if chooses_share(run.recipe):
+        file = run.folder / FINAL / "weights.pt"
+        weights = torch.load(file, map_location="cpu", weights_only=True)
+        weights["kernel.share"].fill_(share_of(predictions))
+        write_state(file, weights)
     found = metrics_of(predictions, run.recipe.task, coverage=run.recipe.calibrate.coverage)
     run.write_json("metrics.json", found)

@@ -109,6 +109,7 @@ class PhotoFeatures:
             self._recipe.compute.precision,
             self._recipe.augment.model_dump(exclude={"drop_extras"}),
         ]
+        settings += [self._recipe.model.layers] if self._recipe.model.layers else []  # older caches stay good
         return hashlib.sha256((self.digest + json.dumps(settings, sort_keys=True)).encode()).hexdigest()[:16]
 
 

@@ -132,7 +132,12 @@ class WeightModel(Section):
     map_width: int = Field(default=64, ge=1)  # channels of the small net that reads the maps
     hidden: int = Field(default=128, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    # Stages whose channels' mean and spread over the photo stand behind the pooled features: the last layer
+    # has forgotten what is of no use for naming a thing, such as texture and how much of the view it covers.
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
     members: int = Field(default=1, ge=1, le=16)  # nets behind one backbone whose mean answers
+    # Of the answer, said by kernel ridge on the features; auto: what errs least on subjects left out.
+    kernel_share: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = 0.0
     quantiles: tuple[float, float, float] = (0.05, 0.5, 0.95)
     init: Literal["none", "ridge"] = "none"  # ridge: the head starts from a closed form on frozen features
 
@@ -145,8 +150,10 @@ class WeightModel(Section):
             raise ValueError("init: ridge needs freeze: all, and no levels")
         if not self.pooled and not self.levels:
             raise ValueError("pooled: false needs levels: the head would see nothing")
-        if sorted(set(self.levels)) != list(self.levels):
-            raise ValueError("levels must ascend")
+        if any(sorted(set(stages)) != list(stages) for stages in (self.levels, self.layers)):
+            raise ValueError("levels and layers must ascend")
+        if self.kernel_share and (self.freeze != "all" or not self.pooled):
+            raise ValueError("kernel_share needs freeze: all, and pooled features")
         return self
 
 

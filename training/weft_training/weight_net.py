@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from weft.card import SEASONS, WRAPS
 from weft_training.familiarity import Familiarity
+from weft_training.kernel_regression import KernelRegression
+from weft_training.kernel_share import FIRST
 from weft_training.resize import to_squares
 
 _VIEW_MM: Final = 500.0  # a typical field of view: what the scale input is measured against
@@ -52,12 +54,18 @@ class WeightStem(nn.Module):
         mean: list[float],
         std: list[float],
         levels: Sequence[int] = (),
+        layers: Sequence[int] = (),
     ) -> None:
-        """`levels`: stages of the timm backbone whose maps are given, side by side on the coarsest grid."""
+        """
+        Args:
+            levels: Stages of the timm backbone whose maps are given, side by side on the coarsest grid.
+            layers: Stages whose channels' mean and spread over the photo are put behind the pooled features.
+        """
         super().__init__()
         self.backbone = backbone
         self.input_px = input_px
         self.levels = list(levels)
+        self.layers = list(layers)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])  # (C, 1, 1), of 0..255
@@ -73,17 +81,28 @@ class WeightStem(nn.Module):
 
     def look(self, photos: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """(B*N, D) and (B*N, K, h, w) of photos (B*N, C, H, W)."""
+        parts, maps = self.look_apart(photos, size)
+        return torch.cat(parts, dim=-1), maps
+
+    def look_apart(self, photos: Tensor, size: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The same with the features of the last layer, and of each of `layers`, apart: (B*N, its own D)."""
         squares = to_squares(photos, size, out=self.input_px)  # (B*N, C, S, S)
         given = (squares - self.mean) / self.std
-        if not self.levels:
+        stages = sorted({*self.levels, *self.layers})
+        if not stages:
             pooled = self.backbone(given)
-            return pooled, pooled.new_zeros(pooled.shape[0], 0, 1, 1)
-        last, maps = self.backbone.forward_intermediates(given, indices=self.levels)  # pyright: ignore
+            return [pooled], pooled.new_zeros(pooled.shape[0], 0, 1, 1)
+        last, found = self.backbone.forward_intermediates(given, indices=stages)  # pyright: ignore
+        of_stage: dict[int, Tensor] = dict(zip(stages, found, strict=True))
         pooled = self.backbone.forward_head(last, pre_logits=True)  # pyright: ignore
+        parts = [pooled, *(_mean_and_spread(of_stage[layer]) for layer in self.layers)]
+        if not self.levels:
+            return parts, pooled.new_zeros(pooled.shape[0], 0, 1, 1)
+        maps = [of_stage[level] for level in self.levels]
         cells = maps[-1].shape[-2:]
         # Whole multiples of the coarsest grid: a plain mean, the same on every engine.
-        level = [F.avg_pool2d(found, found.shape[-1] // cells[-1]) for found in maps]
-        return pooled, torch.cat(level, dim=1)
+        coarse = [F.avg_pool2d(fine, fine.shape[-1] // cells[-1]) for fine in maps]
+        return parts, torch.cat(coarse, dim=1)
 
     def train(self, mode: bool = True) -> "WeightStem":
         super().train(mode)
@@ -180,8 +199,16 @@ class WeightTail(nn.Module):
         width: int = 64,
         members: int = 1,
         pooled: bool = True,
+        centres: int = 0,
+        kernel_share: float = FIRST,
+        familiar: int | None = None,
     ) -> None:
-        """`pooled`: whether the members are given the pooled features; else only the maps (and the scale)."""
+        """
+        Args:
+            pooled: Whether the members are given the pooled features; else only the maps (and the scale).
+            centres: Of a kernel regression that says `kernel_share` of the answer; 0: none does.
+            familiar: So many of the features, the first, tell whether a photo looks familiar; None: all.
+        """
         super().__init__()
         self.uses_pooled = pooled
         used = features if pooled else 0
@@ -189,7 +216,9 @@ class WeightTail(nn.Module):
             Member(features=used, channels=channels, hidden=hidden, width=width, dropout=dropout)
             for _ in range(members)
         )
-        self.familiarity = Familiarity(features)  # knows nothing until it is fitted, after the training
+        self.kernel = KernelRegression(features, centres, share=kernel_share) if centres else None
+        # Knows nothing until it is fitted, after the training.
+        self.familiarity = Familiarity(features if familiar is None else familiar)
         self.feature_mean: Tensor
         self.feature_std: Tensor
         self.map_mean: Tensor
@@ -249,10 +278,16 @@ class WeightTail(nn.Module):
                 for member, own in zip(self._each(), read, strict=True)
             ]
         )  # (M, B, 3)
+        around = found[..., 0]
         if not self.training:
             found = found.mean(0)
+            around = found[..., 0]
+            if self.kernel is not None:
+                part = mask.float() / mask.float().sum(-1, keepdim=True).clamp(min=1)  # (B, N)
+                alike = (self.kernel(self.standardise(pooled)) * part).sum(-1)  # (B,)
+                around = around + self.kernel.share * (alike - around)
         # softplus(x + 1) is 1.3 at x = 0: an untrained interval is about as wide as the masses scatter.
-        middle = self.log_mean + self.log_std * found[..., 0]
+        middle = self.log_mean + self.log_std * around
         low = middle - self.log_std * F.softplus(found[..., 1] + 1)
         high = middle + self.log_std * F.softplus(found[..., 2] + 1)
         return WeightOutput(*(value.clamp(*_LOG_RANGE) for value in (low, middle, high)))
@@ -260,11 +295,14 @@ class WeightTail(nn.Module):
     def _each(self) -> list[Member]:
         return [member for member in self.members if isinstance(member, Member)]
 
+    def standardise(self, pooled: Tensor) -> Tensor:
+        return (pooled - self.feature_mean) / self.feature_std
+
     def describe(self, pooled: Tensor, view_mm: Tensor) -> Tensor:
         """Standardised features (none, if they are not used) with the scale beside them, (B, N, D + 2)."""
         known = (view_mm > 0).float()
         scale = _SCALE_GAIN * torch.log(view_mm.clamp(min=1.0) / _VIEW_MM) * known
-        standard = (pooled - self.feature_mean) / self.feature_std
+        standard = self.standardise(pooled)
         if not self.uses_pooled:
             standard = standard[..., :0]
         return torch.cat([standard, scale[..., None], known[..., None]], dim=-1)
@@ -294,6 +332,14 @@ def _put_back(values: Tensor, mask: Tensor) -> Tensor:
     whole = values.new_zeros(*mask.shape, *values.shape[1:])
     whole[mask] = values
     return whole
+
+
+def _mean_and_spread(maps: Tensor) -> Tensor:
+    """(B, 2 K) of maps (B, K, h, w)."""
+    mean = maps.mean((-2, -1))
+    # 1e-6: the root of nothing at all has no slope, and no two engines round it alike.
+    spread = ((maps - mean[..., None, None]).square().mean((-2, -1)) + 1e-6).sqrt()
+    return torch.cat([mean, spread], dim=-1)
 
 
 def _learns(module: nn.Module) -> bool:

@@ -14,7 +14,9 @@ from weft.errors import RecipeError
 from weft_training import closed_form
 from weft_training.augment import PhotoChange, build_photo_change
 from weft_training.backbones import build_backbone, freeze_stages
-from weft_training.data import Captures
+from weft_training.data import Captures, group_names
+from weft_training.kernel_regression import CENTRES, KernelRegression
+from weft_training.kernel_share import FIRST, PARTS
 from weft_training.photo_features import PhotoFeatures, pad_photos
 from weft_training.photo_sets import PhotoSet, sets_of_subject
 from weft_training.photo_shelf import PhotoShelf, Pixels
@@ -64,15 +66,18 @@ class WeightTask:
         torch.manual_seed(seed)
         model = self.recipe.model
         stem = build_stem(model).eval() if self._features is None else self._features.stem
-        features, channels = _widths(stem, model)
+        widths, channels = _widths(stem, model)
         tail = WeightTail(
-            features=features,
+            features=sum(widths),
             hidden=model.hidden,
             dropout=model.dropout,
             channels=channels,
             width=model.map_width,
             members=model.members,
             pooled=model.pooled,
+            centres=min(CENTRES, len(rows)) if model.kernel_share else 0,
+            kernel_share=FIRST if model.kernel_share == "auto" else model.kernel_share,
+            familiar=widths[0],
         )
         known = self.uses(rows)
         tail.heard.copy_(torch.tensor([float(extra in known) for extra in get_args(Extra)]))
@@ -81,6 +86,8 @@ class WeightTask:
         tail.log_std.copy_(log_grams.std(unbiased=False).clamp(min=0.05))
         if self._features is not None:
             self._standardise(tail, rows, self._features)
+        if tail.kernel is not None:
+            self._fit_kernel(tail, tail.kernel, rows, widths)
         if self.recipe.model.init == "ridge":
             self._solve(tail, rows)
         return WeightNet(stem, tail)
@@ -185,9 +192,9 @@ class WeightTask:
             known = torch.tensor([[self.season[members[0]]], [self.wrap[members[0]]]]).expand(2, len(asked))
             given = (mask, view_mm[places] * factor * mask, *known)
             strange = net.tail.familiarity(seen.pooled)[0].cpu()  # (photos,)
-            output = net.tail.answer(
-                seen.pooled[0, places], read[:, 0][:, places], *(part.to(device) for part in given)
-            )
+            inputs = (seen.pooled[0, places], read[:, 0][:, places], *(part.to(device) for part in given))
+            output = net.tail.answer(*inputs)
+            parts = _each_alone(net.tail, inputs)
         low, middle, high = (value.cpu().double().exp().numpy() for value in output)
         leads = members[places[:, 0].numpy()]
         return pd.DataFrame(
@@ -201,6 +208,7 @@ class WeightTask:
                 "predicted_grams": middle,
                 "q_low_grams": low,
                 "q_high_grams": high,
+                **parts,
                 "strangeness": (strange[places] * mask).amax(-1).double().numpy(),  # of the strangest photo
             }
         )
@@ -270,6 +278,15 @@ class WeightTask:
             tail.map_mean.copy_(maps.mean((0, 2, 3), keepdim=True)[0])
             tail.map_std.copy_(spread.clamp(min=_SHIELD * float(maps.std())))
 
+    def _fit_kernel(self, tail: WeightTail, kernel: KernelRegression, rows: Rows, widths: list[int]) -> None:
+        assert self._features is not None, "the recipe was checked: a kernel needs a frozen stem"
+        seen = tail.standardise(self._features.pooled[rows, 0])
+        target = (torch.from_numpy(self.grams[rows]).log() - tail.log_mean) / tail.log_std
+        # Where whole groups are held out, so they are when its strength is chosen.
+        group = self.recipe.split.group
+        owners = self.captures.subjects if group is None else group_names(self.captures, group)
+        kernel.fit(seen, target, owners[rows], widths=widths)
+
     def _solve(self, tail: WeightTail, rows: Rows) -> None:
         assert self._features is not None, "the recipe was checked: ridge needs a frozen stem"
         views = self._features.views
@@ -295,6 +312,18 @@ def _start_from(member: Any, weight: Tensor, bias: Tensor) -> None:
         member.head[-1].bias[0].zero_()
 
 
+def _each_alone(tail: WeightTail, inputs: Sequence[Any]) -> dict[str, NDArray[np.float64]]:
+    """What the members and the kernel would say without each other, by `PARTS`; nothing without a kernel."""
+    if tail.kernel is None:
+        return {}
+    share, found = tail.kernel.share.clone(), {}
+    for name, alone in zip(PARTS, (0.0, 1.0), strict=True):
+        tail.kernel.share.fill_(alone)
+        found[name] = tail.answer(*inputs).log_grams.cpu().double().exp().numpy()
+    tail.kernel.share.copy_(share)
+    return found
+
+
 def build_stem(model: WeightModel) -> WeightStem:
     backbone = build_backbone(
         model.backbone,
@@ -308,7 +337,9 @@ def build_stem(model: WeightModel) -> WeightStem:
     elif model.freeze != "none":
         freeze_stages(backbone, model.freeze)
     mean, std = _scaling(model)
-    return WeightStem(backbone, input_px=model.input_px, mean=mean, std=std, levels=model.levels)
+    return WeightStem(
+        backbone, input_px=model.input_px, mean=mean, std=std, levels=model.levels, layers=model.layers
+    )
 
 
 def _scaling(model: WeightModel) -> tuple[list[float], list[float]]:
@@ -320,18 +351,20 @@ def _scaling(model: WeightModel) -> tuple[list[float], list[float]]:
     return [means.get(band, 114.495) for band in model.bands], [stds.get(band, 57.63) for band in model.bands]
 
 
-def _widths(stem: WeightStem, model: WeightModel) -> tuple[int, int]:
-    """Pooled features and channels of the maps; RecipeError for a level that the backbone has not got."""
+def _widths(stem: WeightStem, model: WeightModel) -> tuple[list[int], int]:
+    """Features of the last layer and of each of `layers`, and channels of the maps; RecipeError for a stage
+    that the backbone has not got."""
     side = model.input_px
     grey = torch.zeros(1, len(model.bands), side, side, dtype=torch.uint8)
     try:
         with torch.inference_mode():
-            pooled, maps = stem.look(grey, torch.tensor([[side, side]]))
+            parts, maps = stem.look_apart(grey, torch.tensor([[side, side]]))
     except (AttributeError, AssertionError, IndexError) as error:
         raise RecipeError(
-            f"model.levels: {list(model.levels)} are no stages of {model.backbone} ({error}); take others"
+            f"model.levels, model.layers: {list(model.levels)}, {list(model.layers)} are not all stages of "
+            f"{model.backbone} ({error}); take others"
         ) from error
-    return int(pooled.shape[-1]), int(maps.shape[1])
+    return [int(part.shape[-1]) for part in parts], int(maps.shape[1])
 
 
 def _is_marked(asked: PhotoSet, marked: NDArray[np.bool_]) -> bool:
