@@ -84,7 +84,9 @@ def _configure(app: "FastAPI", settings: Settings, most: int) -> "uvicorn.Config
 
     return uvicorn.Config(
         app,
-        http=connection_type(idle_seconds=settings.idle_seconds, most=most),
+        http=connection_type(
+            idle_seconds=settings.idle_seconds, most=most, burst_bytes=settings.in_flight_bytes
+        ),
         ws=StreamConnection,
         proxy_headers=settings.trusted_proxies is not None,
         forwarded_allow_ips=settings.trusted_proxies,

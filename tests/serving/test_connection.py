@@ -25,11 +25,13 @@ def serve(start: Callable[..., TestClient]) -> Iterator[Serve]:
     """Put a service behind a real port; gives the port and the service."""
     with ExitStack() as running:
 
-        def served(*, idle_seconds: float = 20, most: int = 100, **settings: Any) -> tuple[int, Any]:
+        def served(
+            *, idle_seconds: float = 20, most: int = 100, burst_bytes: int = 9_000_000, **settings: Any
+        ) -> tuple[int, Any]:
             app: Any = start(**settings).app
             config = uvicorn.Config(
                 app,
-                http=connection_type(idle_seconds=idle_seconds, most=most),
+                http=connection_type(idle_seconds=idle_seconds, most=most, burst_bytes=burst_bytes),
                 ws=StreamConnection,
                 log_config=None,
                 lifespan="off",
@@ -344,6 +346,15 @@ def test_an_idle_crowd_of_one_client_costs_no_other_its_connection(serve: Serve)
         assert read_reply(kept)[0] == 200
         for line in crowd:
             line.close()
+
+
+def test_who_brings_too_much_at_once_is_told_so(serve: Serve) -> None:
+    port, _ = serve(burst_bytes=50_000)
+    with dial(port) as line:
+        line.sendall(head(200_000) + PART + b"\0" * 100_000)
+        assert read_reply(line)[0] == 503
+        assert ends(line)
+    assert is_well(port)
 
 
 def test_one_byte_at_a_time_holds_a_connection_for_no_longer_than_allowed(serve: Serve) -> None:

@@ -3,6 +3,8 @@
 - A connection that brings no whole header in time is closed, one whose headers are too large gets a 431.
 - Beyond the most connections, the one that has been idle for longest is closed for the new one: of the same
   client, if he has more than his share of them, else of all; where none is idle, one of whoever has the most.
+- What comes at once, before any request has been looked at, is bounded too: beyond that, whoever brings more
+  than his share of it is refused.
 - An answer may go out before its request's body has come. What still comes is read and forgotten, within
   bounds: a server that closes on unread bytes resets the connection, and the client may never see why.
 - When a connection ends, its `Caller` is told, so that nothing more is done for it.
@@ -11,7 +13,7 @@
 # pyright: reportUnnecessaryComparison=false
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,8 +37,11 @@ class _Client:
 class Crowd:
     """The connections of one service, by client."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, burst_bytes: int) -> None:
         self.most = most
+        self._most_burst = burst_bytes
+        self._burst: Counter[str] = Counter()  # bytes of bodies by client, in the present turn of the loop
+        self._burst_bytes = 0
         self._idle: OrderedDict[Connection, None] = OrderedDict()
         self._clients: dict[str, _Client] = {}
 
@@ -65,6 +70,23 @@ class Crowd:
             if not client.all:
                 del self._clients[one.key]
 
+    def bring(self, one: "Connection", count: int) -> bool:
+        """Count bytes of a body; False where they are too many to be looked at in one turn of the loop.
+
+        Requests that were read in this turn begin in the next one: until then nothing else counts them.
+        """
+        if not self._burst_bytes:
+            one.loop.call_soon(self._end_burst)
+        self._burst_bytes += count
+        self._burst[one.key] += count
+        if self._burst_bytes <= self._most_burst:
+            return True
+        return self._burst[one.key] <= self._most_burst / len(self._clients)
+
+    def _end_burst(self) -> None:
+        self._burst.clear()
+        self._burst_bytes = 0
+
     def _make_room(self, client: _Client) -> bool:
         if len(client.all) > self.most / len(self._clients):
             victim = next(iter(client.idle), None)
@@ -81,14 +103,16 @@ class Crowd:
         return next((one for one in greediest.all if one.is_sending), None)
 
 
-def connection_type(*, idle_seconds: float, most: int) -> type[asyncio.Protocol]:
+def connection_type(*, idle_seconds: float, most: int, burst_bytes: int) -> type[asyncio.Protocol]:
     """uvicorn's HTTP protocol with our bounds.
 
     Args:
         idle_seconds: From a connection, or a request's first byte, to the end of its headers.
         most: Connections at once.
+        burst_bytes: Most bytes of bodies that come at once.
     """
-    return type("BoundConnection", (Connection,), {"idle_seconds": idle_seconds, "crowd": Crowd(most)})
+    crowd = Crowd(most, burst_bytes=burst_bytes)
+    return type("BoundConnection", (Connection,), {"idle_seconds": idle_seconds, "crowd": crowd})
 
 
 class Connection(HttpToolsProtocol):
@@ -161,8 +185,13 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unseen_bytes = 0
-        if not self._over:
+        if self._over:
+            return
+        if self.crowd.bring(self, len(body)):
             super().on_body(body)
+        elif self.is_sending:  # of what was answered already nobody reads on
+            self.cycle.body = bytearray()
+            self.give_way()
 
     def on_message_complete(self) -> None:
         self._whole = True

@@ -14,6 +14,7 @@ would: n clients who take what they can end at an nth each. Requests are refused
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Protocol
 
 from weft_serving.door.pool import Pool
@@ -55,7 +56,7 @@ class Holding:
         self._pause_bytes = _PAUSE_SHARE * most_bytes
         self._pool = pool
         self._clients: dict[str, _Client] = {}
-        self._arriving: dict[Body, None] = {}  # large bodies, the oldest first
+        self._arriving: dict[str, dict[Body, None]] = {}  # large bodies by client, the oldest first
         self._whole: dict[Body, None] = {}  # large bodies that have come, until their requests are answered
         self._held_up: dict[Body, asyncio.Future[None]] = {}
         self._turn: asyncio.TimerHandle | None = None  # runs while any are held up
@@ -80,7 +81,7 @@ class Holding:
 
     async def wait_to_read(self, body: Body) -> None:
         """Wait until the next piece of a large body may be read; `answered` has to follow."""
-        self._arriving.setdefault(body)
+        self._arriving.setdefault(body.key, {}).setdefault(body)
         if self.bytes <= self._pause_bytes or body in self._first():
             return
         with self._pool.elsewhere(at_work=False):
@@ -96,13 +97,12 @@ class Holding:
         """Nothing more of it will be read; it is held until `answered`."""
         if client := self._clients.get(body.key):
             client.arriving.pop(body, None)
-        if body in self._arriving:
-            del self._arriving[body]
+        if self._arrives_no_more(body):
             self._whole[body] = None
 
     def answered(self, body: Body) -> None:
         """Nothing is held of it any more."""
-        self._arriving.pop(body, None)
+        self._arrives_no_more(body)
         self._whole.pop(body, None)
         if client := self._clients.get(body.key):
             client.arriving.pop(body, None)
@@ -122,25 +122,39 @@ class Holding:
         richest = max(richer, key=lambda client: client.bytes)
         return max(richest.arriving, key=lambda body: body.held)
 
+    def _arrives_no_more(self, body: Body) -> bool:
+        """Whether it did until now, as a large one."""
+        line = self._arriving.get(body.key)
+        if line is None or body not in line:
+            return False
+        del line[body]
+        if not line:
+            del self._arriving[body.key]
+        return True
+
     def _first(self) -> list[Body]:
         """The large bodies that may be read on where not all may."""
-        places = self._pool.workers + _SPARE - len(self._whole)
         in_hand = Counter(body.key for body in self._whole)
-        rank: dict[Body, int] = {}  # how many of the same client come before it
-        for body in self._arriving:
-            rank[body] = in_hand[body.key]
-            in_hand[body.key] += 1
-        ranked = sorted(rank, key=rank.__getitem__)
-        if places <= 0 and ranked and rank[ranked[0]] == 0:
-            places = 1  # who has nothing in hand does not wait until others' work is done
-        return ranked[: max(0, places)]
+        most = self._pool.workers + _SPARE
+        places = most - len(self._whole)
+        # Who has nothing in hand does not wait until others' work is done.
+        places = max(places, 1 if any(key not in in_hand for key in self._arriving) else 0)
+        first: list[Body] = []
+        for number in range(most):  # of a client's bodies, with those in hand
+            for key, line in self._arriving.items():
+                if len(first) == places:
+                    return first
+                at = number - in_hand[key]
+                first += islice(line, at, at + 1) if at >= 0 else ()
+        return first
 
     def _next_turn(self) -> None:
         self._turn = None
         if not self._held_up:
             return
         for body in self._first():
-            self._arriving[body] = self._arriving.pop(body)
+            line = self._arriving[body.key] = self._arriving.pop(body.key)
+            line[body] = line.pop(body)
         self._let_on()
         self._turn = asyncio.get_running_loop().call_later(_TURN_S, self._next_turn)
 
