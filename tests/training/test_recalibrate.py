@@ -140,6 +140,11 @@ def test_what_the_graph_says_is_the_correction_of_what_the_parent_says(
     assert report.card.proof.cases > 50
 
 
+def test_a_bundle_that_takes_photos_too_is_not_moved_by_scans(tiny_pair_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecalibrationError, match="takes photos too, and known scans say nothing of those"):
+        recalibrate(tiny_pair_bundle, tmp_path / "known.csv", tmp_path / "new.onnx")
+
+
 def test_a_recalibrated_bundle_can_be_recalibrated(
     tiny_fibre_bundle: Path, known: Table, tmp_path: Path
 ) -> None:

@@ -69,9 +69,15 @@ def recalibrate(
     Raises:
         BundleError: The parent does not hold, or is no fibre bundle.
         ManifestError: The table cannot be read, or does not fit the bundle.
-        RecalibrationError: The swatches do not carry a correction; the message says why.
+        RecalibrationError: The swatches do not carry a correction, or the bundle takes photos too; the
+            message says why.
     """
     parent = load_bundle(bundle_path, task="composition")
+    if composition_of(parent).photo is not None:
+        raise RecalibrationError(
+            f"{bundle_path}: takes photos too, and known scans say nothing of those; recalibrate a bundle of "
+            "the same recipe without model.photo"
+        )
     known = read_known(known_path, parent)
     correction = choose_correction(known.predicted, known.truth)
     if correction.too_large:
