@@ -67,3 +67,21 @@ def test_weaker_changes_keep_how_often_scans_are_mixed() -> None:
     assert (found.shift_nm, found.baseline) == (1.5, 0.015)
     assert (found.views, found.blend, found.baseline_nm) == (5, 0.2, 90)
     assert np.isclose(settings.shift_nm, 3)
+
+
+def test_a_dye_darkens_every_second_scan_and_flattens_its_band() -> None:
+    found = changed(band(), SpectrumAugment(dye=3.0))
+    dyed = (found - band()).abs().amax(-1) > 1e-6
+    height = found[dyed].amax(-1) - found[dyed].median(-1).values
+
+    assert float(dyed.float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert (found >= band() - 1e-5).all()
+    assert (height < 0.2).all()
+    assert found.mean(-1).max() > 0.45
+
+
+def test_a_dye_leaves_a_scan_that_is_brighter_than_white_without_a_kink() -> None:
+    found = changed(band(level=-0.1), SpectrumAugment(dye=1.0))
+
+    assert torch.isfinite(found).all()
+    assert float(found.diff(n=2).abs().max()) <= float(band(level=-0.1).diff(n=2).abs().max()) * 1.2

@@ -1,5 +1,7 @@
 """Solved, not stepped to: the same answers as scikit-learn's, and held-out subjects to judge by."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.cross_decomposition import PLSRegression
@@ -155,3 +157,22 @@ def test_fibres_of_as_many_subjects_share_their_boundary_as_before() -> None:
     without = closed_form.lda(inputs, shares, shrinkage=None, fibres=names)
 
     assert with_subjects[1] == pytest.approx(without[1], abs=1e-8)
+
+
+def test_the_mean_of_two_solutions_says_the_mean_of_what_each_says_of_its_own_points() -> None:
+    inputs, shares, _ = scans(3)
+    solve = partial(closed_form.lda, shares=shares, shrinkage=0.1, fibres=["cotton", "wool", "silk"])
+
+    weight, bias = closed_form.mean_of_parts(solve, inputs, [8, 12])
+
+    (one, one_bias), (other, other_bias) = solve(inputs[:, :8]), solve(inputs[:, 8:])
+    said = (inputs[:, :8] @ one.T + one_bias + inputs[:, 8:] @ other.T + other_bias) / 2
+    assert np.abs(inputs @ weight.T + bias - said).max() < 1e-9
+
+
+def test_one_part_is_solved_as_ever() -> None:
+    inputs, shares, _ = scans(3)
+    solve = partial(closed_form.lda, shares=shares, shrinkage=0.1, fibres=["cotton", "wool", "silk"])
+
+    for found, plain in zip(closed_form.mean_of_parts(solve, inputs, [20]), solve(inputs), strict=True):
+        assert (found == plain).all()

@@ -17,11 +17,13 @@ def fabrics(rows: int, *, noise: np.ndarray | float = 0.0, seed: int = 0) -> np.
     return mixed + rng.normal(size=mixed.shape) * np.reshape(noise, (-1, 1))
 
 
-def fitted(absorbance: np.ndarray, *, components: int = 4) -> Novelty:
-    novelty = Novelty(points=len(NM), components=components, grid_points=len(NM), step_nm=5.0)
-    ratio = novelty.noise_to_signal(torch.from_numpy(absorbance).float()).numpy()
+def fitted(absorbance: np.ndarray, *, components: int = 4, sees_darkness: bool = False) -> Novelty:
+    novelty = Novelty(
+        points=len(NM), components=components, grid_points=len(NM), step_nm=5.0, sees_darkness=sees_darkness
+    )
+    doubts = novelty.doubts(torch.from_numpy(absorbance).float()).numpy()
     subjects = np.array([f"s{row // 4}" for row in range(len(absorbance))])
-    known = find_known(absorbance - 0.4, ratio, subjects, components=components, clean=len(ratio))
+    known = find_known(absorbance - 0.4, doubts, subjects, components=components, clean=len(doubts))
     novelty.keep(known, margin=1.3, noise_margin=4.0)
     return novelty
 
@@ -65,7 +67,7 @@ def test_the_usual_distance_is_that_of_subjects_left_out() -> None:
     absorbance = fabrics(24, noise=0.01) - 0.4
     subjects = np.array([f"s{row // 3}" for row in range(24)])
 
-    known = find_known(absorbance, np.zeros(24), subjects, components=5, clean=24)
+    known = find_known(absorbance, np.zeros((24, 1)), subjects, components=5, clean=24)
 
     own = np.sqrt(np.square(absorbance - absorbance @ known.plane @ known.plane.T).mean(1) / known.level)
     assert isinstance(known, Known)
@@ -82,3 +84,34 @@ def test_the_noise_is_read_off_the_scan_whatever_its_bands() -> None:
     )
 
     assert 3.5 < float(loud / quiet) < 4.5
+
+
+def dark_fabrics(rows: int, *, seed: int) -> np.ndarray:
+    """(rows, G) of 3 to 80 % reflectance, each with an error of the dark level some 60 nm long."""
+    rng = np.random.default_rng(seed)
+    light = np.exp(rng.uniform(np.log(0.03), np.log(0.8), (rows, 1)))
+    seen = light * 10.0 ** -(fabrics(rows, seed=seed) - 0.3)
+    error = 3e-4 * np.cos(NM / 60 + rng.uniform(0, 2 * np.pi, (rows, 1)))
+    return -np.log10(seen + error)
+
+
+def test_a_dark_scan_of_a_known_fibre_is_not_taken_for_a_stranger() -> None:
+    absorbance = dark_fabrics(400, seed=7)
+    seeing, blind = (fitted(absorbance, sees_darkness=sees) for sees in (True, False))
+    dark = dark_fabrics(400, seed=8)
+    light = 10 ** -dark.mean(1)
+    # In a bright scan the error of a dark one is a band of its own.
+    bright = dark_fabrics(40, seed=9)
+    bright = bright[10 ** -bright.mean(1) > 0.3] + 0.004 * np.cos(NM / 60)
+
+    assert (ask(seeing, dark[light < 0.06]) > 0.5).mean() < 0.05
+    assert (ask(seeing, bright) > 0.5).all()
+    assert (ask(blind, bright) < 0.5).all()
+
+
+def test_what_gives_back_less_light_than_anything_known_is_unknown_by_that_alone() -> None:
+    novelty = fitted(fabrics(80, noise=0.002), sees_darkness=True)
+    novelty.least_light.fill_(0.1)
+
+    assert (ask(novelty, fabrics(10, noise=0.002, seed=2)) < 0.5).all()
+    assert (ask(novelty, fabrics(10, noise=0.002, seed=2) + 1.0) > 0.5).all()

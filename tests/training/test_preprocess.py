@@ -3,7 +3,12 @@
 import numpy as np
 import torch
 
-from weft_training.preprocess import SavitzkyGolay, StandardNormalVariate, build_preprocessing
+from weft_training.preprocess import (
+    SavitzkyGolay,
+    StandardNormalVariate,
+    branch_widths,
+    build_preprocessing,
+)
 from weft_training.preprocess_recipe import Branches, SavGol, Snv
 
 
@@ -63,3 +68,12 @@ def test_branches_stand_side_by_side_in_the_order_of_the_recipe() -> None:
     oracle = np.concatenate([Oracle().fit_transform(part) for part in (first, second)], axis=1)
     assert found.shape == (6, 110 + 106)
     assert np.abs(found - oracle).max() < 1e-3
+
+
+def test_branches_tell_how_many_points_each_of_them_gives() -> None:
+    smooth, slope = SavGol(kind="savgol", window=7, derivative=0), SavGol(kind="savgol", window=11)
+    branches = Branches(kind="branches", of=((smooth,), (slope, Snv(kind="snv"))))
+
+    assert branch_widths(build_preprocessing([branches]), points=120) == [114, 110]
+    assert branch_widths(build_preprocessing([smooth, branches]), points=120) == [108, 104]
+    assert branch_widths(build_preprocessing([smooth]), points=120) == [114]

@@ -15,6 +15,8 @@ from torch import Tensor
 from weft.spectra import FLOOR
 from weft_training.recipe import PhotoAugment, SpectrumAugment
 
+_BRIGHTEST = 0.98  # reflectance: no cloth gives back more
+
 Pixels = NDArray[np.uint8]
 PhotoChange = Callable[[Pixels, int], Pixels]  # (H, W, C) and a seed -> (H', W', C) at the same scale
 
@@ -81,6 +83,9 @@ def change_spectra(
         chosen = torch.rand(count, 1) < settings.blend
         absorbance = torch.where(chosen, mixed, absorbance)
         truth = torch.where(chosen, blended, truth)
+    if settings.dye:
+        dyed = _dyed(absorbance, settings.dye)
+        absorbance = torch.where(torch.rand(count, 1) < 0.5, dyed, absorbance)
     if settings.resolution_nm:
         wider = torch.randn(count) * settings.resolution_nm
         absorbance = _through_slit(absorbance, wider / step_nm)
@@ -105,6 +110,21 @@ def weaker(settings: SpectrumAugment, strength: float) -> SpectrumAugment:
     kept = {"views", "blend", "blend_in", "baseline_nm"}
     sizes = settings.model_dump(exclude=kept)
     return settings.model_copy(update={name: size * strength for name, size in sizes.items()})
+
+
+def _dyed(absorbance: Tensor, most: float) -> Tensor:
+    """Under a grey dye, by Kubelka and Munk: the cloth darkens and its bands flatten.
+
+    The dye absorbs up to `most` times as much as the cloth on average, and not quite alike along the scan.
+    """
+    count, points = absorbance.shape
+    light = 10**-absorbance
+    bright = (light.amax(-1, keepdim=True) / _BRIGHTEST).clamp(min=1)  # a gloss or a gain, not of the cloth
+    light = light / bright
+    own = (1 - light).square() / (2 * light)  # K / S
+    tilt = 1 + 0.3 * torch.randn(count, 1) * torch.linspace(-0.5, 0.5, points)
+    both = own + most * torch.rand(count, 1) * own.mean(-1, keepdim=True) * tilt.clamp(min=0)
+    return -torch.log10(1 + both - (both.square() + 2 * both).sqrt()) - torch.log10(bright)
 
 
 def _through_slit(absorbance: Tensor, width_points: Tensor) -> Tensor:

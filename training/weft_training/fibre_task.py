@@ -1,6 +1,7 @@
 """What is particular to training on spectra: one grid, closed forms, shares that sum to 1."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,9 +14,9 @@ from weft_training import closed_form
 from weft_training.augment import change_spectra, weaker
 from weft_training.data import Captures, target_shares
 from weft_training.fibre_net import ConvTrunk, FibreNet, FibreOutput, FibreTail, Members
-from weft_training.novelty import Novelty, find_known
+from weft_training.novelty import USUAL, Novelty, find_known, light_of
 from weft_training.own_net import OwnNet, Rows
-from weft_training.preprocess import build_preprocessing
+from weft_training.preprocess import branch_widths, build_preprocessing
 from weft_training.recipe import FibreModel, FibreRecipe, SpectrumAugment
 from weft_training.resample import resample
 from weft_training.step import Batch, ShareLoss
@@ -72,16 +73,23 @@ class FibreTask(OwnNet):
         known = shares[:, -1] < 0.5
         with torch.no_grad():
             inputs = tail.standardise(absorbance[known]).double().numpy()
-            ratio = tail.novelty.noise_to_signal(absorbance[known]).double().numpy()
+            doubts = tail.novelty.doubts(absorbance[known]).double().numpy()
+            light = light_of(self._absorbance[rows]).double().numpy()
         subjects = np.tile(self.captures.subjects[rows], len(absorbance) // len(rows))[known.numpy()]
         found = find_known(
             inputs,
-            ratio,
+            doubts,
             subjects,
             components=tail.novelty.plane.shape[1],
             clean=int(known[: len(rows)].sum()),
         )
-        tail.novelty.keep(found, margin=settings.margin, noise_margin=settings.noise_margin)
+        least_light = None
+        if settings.dark_margin is not None:
+            clean = light[self.shares[rows, -1].numpy() < 0.5]
+            least_light = float(np.quantile(clean, 1 - USUAL)) / settings.dark_margin
+        tail.novelty.keep(
+            found, margin=settings.margin, noise_margin=settings.noise_margin, least_light=least_light
+        )
 
     def trained(self, net: FibreNet) -> nn.Module:
         return net.tail
@@ -165,16 +173,15 @@ class FibreTask(OwnNet):
         model = self.recipe.model
         if model.init == "none":
             return
+        solve = partial(
+            closed_form.lda, shares=shares, shrinkage=model.shrinkage, fibres=self.recipe.data.fibres
+        )
         if model.init == "pls":
-            weight, bias = closed_form.pls(inputs, shares, components=model.components, subjects=subjects)
-        else:
-            weight, bias = closed_form.lda(
-                inputs,
-                shares,
-                shrinkage=model.shrinkage,
-                fibres=self.recipe.data.fibres,
-                subjects=subjects,
-            )
+            solve = partial(closed_form.pls, shares=shares, components=model.components)
+        widths = [inputs.shape[1]]
+        if model.solve == "by_branch":
+            widths = branch_widths(tail.preprocessing, points=len(self.grid_nm))
+        weight, bias = closed_form.mean_of_parts(partial(solve, subjects=subjects), inputs, widths)
         assert isinstance(tail.trunk, nn.Linear), "the recipe was checked: a closed form has a linear trunk"
         with torch.no_grad():
             tail.trunk.weight.copy_(torch.from_numpy(weight))
@@ -193,6 +200,7 @@ def build_tail(model: FibreModel, *, fibres: int) -> FibreTail:
             components=min(model.novelty.components, points),
             grid_points=len(model.grid.wavelengths()),
             step_nm=model.grid.step_nm,
+            sees_darkness=model.novelty.dark_margin is not None,
         )
     return FibreTail(preprocessing, trunk, novelty, points=points, outputs=model.outputs)
 

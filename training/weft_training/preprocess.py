@@ -44,6 +44,16 @@ class SideBySide(nn.Module):
         return torch.cat([branch(spectrum) for branch in self.branches], dim=-1)  # (B, G) -> (B, sum of P)
 
 
+def branch_widths(preprocessing: nn.Module, *, points: int) -> list[int]:
+    """How many of a preprocessing's points each of its branches gives; one number where it ends in none."""
+    spectrum = torch.zeros(1, points)
+    last = preprocessing[-1] if isinstance(preprocessing, nn.Sequential) else None
+    if not isinstance(preprocessing, nn.Sequential) or not isinstance(last, SideBySide):
+        return [preprocessing(spectrum).shape[-1]]
+    before = preprocessing[:-1](spectrum)
+    return [branch(before).shape[-1] for branch in last.branches]
+
+
 def build_preprocessing(steps: Sequence[Snv | SavGol | Branches]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for step in steps:

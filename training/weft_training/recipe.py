@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from weft.errors import RecipeError
 from weft_training.belt_recipe import BeltAugment, BeltData, BeltModel, BeltVote
 from weft_training.pair_recipe import PhotoBeside
-from weft_training.preprocess_recipe import Step
+from weft_training.preprocess_recipe import Branches, Step
 from weft_training.section import DataSection, FibreData, Section, one_source
 
 
@@ -182,6 +182,8 @@ class Novelty(Section):
     margin: float = Field(default=3.0, gt=1)  # times the distance that 99 % of held-out training scans keep
     strength: float = Field(default=1.0, ge=0)  # of the plane's augmentation, times that of the net's
     noise_margin: float = Field(default=4.0, gt=1)  # times the noise, against signal, of 99 % of the scans
+    # Times less light than the darkest 1 % of scans; above it dark ones may lie further off. None: no matter.
+    dark_margin: float | None = Field(default=None, gt=1)
 
 
 class FibreModel(Section):
@@ -194,6 +196,7 @@ class FibreModel(Section):
     outputs: Literal["softmax", "normalised"] = "softmax"  # normalised: negative shares cut, sum made 1
     init: Literal["none", "pls", "lda"] = "none"  # closed form of a linear trunk
     components: Annotated[int, Field(ge=1)] | Literal["auto", "averaged"] = 8  # of PLS; see `closed_form.pls`
+    solve: Literal["together", "by_branch"] = "together"  # by_branch: a closed form each, and their mean
     shrinkage: float | None = Field(default=None, ge=0, le=1)  # of LDA; None: Ledoit-Wolf
     novelty: Novelty | None = Novelty()
     photo: PhotoBeside | None = None  # of the same swatch, where there is one
@@ -202,6 +205,9 @@ class FibreModel(Section):
     def holds_together(self) -> "FibreModel":
         if self.init != "none" and self.trunk != "linear":
             raise ValueError(f"init: {self.init} needs trunk: linear")
+        branched = bool(self.preprocess) and isinstance(self.preprocess[-1], Branches)
+        if self.solve == "by_branch" and (self.init == "none" or not branched):
+            raise ValueError("solve: by_branch needs a closed form and a preprocess that ends in branches")
         if self.members > 1 and (self.trunk == "linear" or self.outputs != "softmax"):
             raise ValueError("members need trunk: mlp or conv, and outputs: softmax")
         if self.photo is not None and (self.init != "lda" or self.outputs != "softmax"):
@@ -236,6 +242,7 @@ class SpectrumAugment(Section):
     gain: float = Field(default=0.0, ge=0, lt=1)
     resolution_nm: float = Field(default=0.0, ge=0)  # full width of a slit that blurs, or sharpens as much
     stray: float = Field(default=0.0, ge=0)  # reflectance: light that has not met the sample
+    dye: float = Field(default=0.0, ge=0)  # grey, in every second scan: at most so many times its absorption
     detector_noise: float = Field(default=0.0, ge=0)  # reflectance: dark samples are noisier for it
     noise: float = Field(default=0.0, ge=0)
     blend: float = Field(default=0.0, ge=0, le=1)  # share of scans that are mixed with another subject's
