@@ -49,6 +49,7 @@ def test_overrides_win_over_the_file() -> None:
         ("data.simulate.bands=[red]", "data.simulate.bands and model.bands differ"),
         ("model.init=ridge", "init: ridge needs freeze: all"),
         ("model.kernel_share=0.5", "kernel_share needs freeze: all"),
+        ("model.layers=[1]", "layers needs kernel_share"),
         ("task=sorting", "weight"),
         ("epochs", "write key=value"),
         ("=3", "write key=value"),

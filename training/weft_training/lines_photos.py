@@ -106,6 +106,7 @@ PHOTO_LINES: Final = (
             "model.layers=[]",
             "model.kernel_share=0",
             "augment.views=6",
+            "optim.epochs=60",
         ),
         figures=(*_mass("one", "one photo"), *_mass("all", "all photos")),
         blind=True,

@@ -133,7 +133,7 @@ class WeightModel(Section):
     hidden: int = Field(default=128, ge=1)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     # Stages whose channels' mean and spread over the photo stand behind the pooled features: the last layer
-    # has forgotten what is of no use for naming a thing, such as texture and how much of the view it covers.
+    # has forgotten what is of no use for naming a thing, such as texture. The kernel alone is told of them.
     layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
     members: int = Field(default=1, ge=1, le=16)  # nets behind one backbone whose mean answers
     # Of the answer, said by kernel ridge on the features; auto: what errs least on subjects left out.
@@ -154,6 +154,8 @@ class WeightModel(Section):
             raise ValueError("levels and layers must ascend")
         if self.kernel_share and (self.freeze != "all" or not self.pooled):
             raise ValueError("kernel_share needs freeze: all, and pooled features")
+        if self.layers and not self.kernel_share:
+            raise ValueError("layers needs kernel_share: the kernel alone is told of them")
         return self
 
 

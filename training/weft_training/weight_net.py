@@ -201,24 +201,25 @@ class WeightTail(nn.Module):
         pooled: bool = True,
         centres: int = 0,
         kernel_share: float = FIRST,
-        familiar: int | None = None,
+        last: int | None = None,
     ) -> None:
         """
         Args:
             pooled: Whether the members are given the pooled features; else only the maps (and the scale).
             centres: Of a kernel regression that says `kernel_share` of the answer; 0: none does.
-            familiar: So many of the features, the first, tell whether a photo looks familiar; None: all.
+            last: So many of the features, the first, are the last layer's; None: all. Of the layers before it
+                the kernel alone is told: members that saw them too learnt 129 foods by heart.
         """
         super().__init__()
-        self.uses_pooled = pooled
-        used = features if pooled else 0
+        last = features if last is None else last
+        self.used = used = last if pooled else 0
         self.members = nn.ModuleList(
             Member(features=used, channels=channels, hidden=hidden, width=width, dropout=dropout)
             for _ in range(members)
         )
         self.kernel = KernelRegression(features, centres, share=kernel_share) if centres else None
         # Knows nothing until it is fitted, after the training.
-        self.familiarity = Familiarity(features if familiar is None else familiar)
+        self.familiarity = Familiarity(last)
         self.feature_mean: Tensor
         self.feature_std: Tensor
         self.map_mean: Tensor
@@ -302,9 +303,7 @@ class WeightTail(nn.Module):
         """Standardised features (none, if they are not used) with the scale beside them, (B, N, D + 2)."""
         known = (view_mm > 0).float()
         scale = _SCALE_GAIN * torch.log(view_mm.clamp(min=1.0) / _VIEW_MM) * known
-        standard = self.standardise(pooled)
-        if not self.uses_pooled:
-            standard = standard[..., :0]
+        standard = self.standardise(pooled)[..., : self.used]
         return torch.cat([standard, scale[..., None], known[..., None]], dim=-1)
 
 

@@ -77,7 +77,7 @@ class WeightTask:
             pooled=model.pooled,
             centres=min(CENTRES, len(rows)) if model.kernel_share else 0,
             kernel_share=FIRST if model.kernel_share == "auto" else model.kernel_share,
-            familiar=widths[0],
+            last=widths[0],
         )
         known = self.uses(rows)
         tail.heard.copy_(torch.tensor([float(extra in known) for extra in get_args(Extra)]))
