@@ -119,9 +119,9 @@ def test_reading_a_recipe_or_asking_for_help_does_not_load_torch() -> None:
 
 @pytest.mark.parametrize("override", ["model.preprocess=[{kind: snv}]", "model.init=none"])
 def test_solving_by_branch_needs_branches_and_a_closed_form(override: str) -> None:
-    epochs = "optim.epochs=1"
+    given = [override, "model.solve=by_branch", "optim.epochs=1"]
 
     with pytest.raises(
         RecipeError, match="solve: by_branch needs a closed form and a preprocess that ends in"
     ):
-        load_recipe(CONFIGS / "fibre-nirscan.yaml", [override, epochs])
+        load_recipe(CONFIGS / "fibre-nirscan.yaml", given)

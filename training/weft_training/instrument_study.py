@@ -29,6 +29,7 @@ PURE_SHARE = 0.85
 PLAIN = (
     "model.grid={from_nm: 950, to_nm: 1650, step_nm: 4}",
     "model.preprocess=[{kind: snv}]",
+    "model.solve=together",
     "model.shrinkage=null",
     "augment={views: 0}",
 )

@@ -126,8 +126,8 @@ SPECTRUM_LINES: Final = (
             ),
         ),
         notes=(
-            "stand-ins change real scans; they were frozen first, seen in first looks at candidates, and the "
-            "recipe was tuned on others, drawn at random (docs/instruments.md)",
+            "stand-ins change real scans; they were frozen first, seen in first looks at candidates, asked "
+            "twice since; the recipe was tuned on others (docs/instruments.md)",
             "three swatches were sold as nylon; one, N01, is dark and shows polyester's bands too",
         ),
         measure=_stand_ins,
