@@ -1,6 +1,8 @@
 """What is particular to training on photos: sets of photos of one subject, frozen features, log grams."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice, repeat
 from typing import Any, get_args
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from weft.card import SEASONS, WRAPS, Extra
+from weft.cores import usable_cores
 from weft.errors import RecipeError
 from weft_training import closed_form
 from weft_training.augment import PhotoChange, build_photo_change
@@ -252,15 +255,10 @@ class WeightTask:
             longest = _spread(self._features.longest[rows, chosen], mask)
             maps = _spread(self._features.maps(rows, chosen), mask)
             return Batch((pooled, maps, mask, scale * longest, season, wrap), truth)
-        photos, size = pad_photos(
-            [
-                [
-                    self._photo(int(row), None if seeds is None else int(seeds[at][place]))
-                    for place, row in enumerate(item)
-                ]
-                for at, item in enumerate(items)
-            ]
-        )
+        asked = None if seeds is None else np.concatenate(seeds).tolist()
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            made = pool.map(self._photo, np.concatenate(items).tolist(), asked or repeat(None))
+            photos, size = pad_photos([list(islice(made, len(item))) for item in items])
         return Batch((photos, size, mask, scale, season, wrap), truth)
 
     def _photo(self, row: int, seed: int | None) -> Pixels:
