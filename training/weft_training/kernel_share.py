@@ -13,7 +13,7 @@ from weft_training.recipe import Recipe, WeightRecipe
 
 FIRST: Final = 0.5  # until there are other folds to choose by
 PARTS: Final = ["net_grams", "kernel_grams"]  # what either says alone, in a run's predictions
-# Neither part falls silent: of few subjects the best share is a matter of luck, and its neighbourhood is flat.
+# Neither part falls silent: of few subjects the best share is a matter of luck, and all near it is flat.
 _SHARES: Final = np.linspace(0.2, 0.8, 13)
 _JUDGED: Final = ("one", "all")  # modes
 
