@@ -181,8 +181,14 @@ class Course:
             mine = [items[index] for index in shares[number][rank::world_size]]
             return self.task.batch(mine, np.random.default_rng([self.seed, epoch, rank, number]))
 
-        threads = self.recipe.compute.workers if self.task.ahead else 0
-        return made_ahead(make, steps, threads=threads)
+        return made_ahead(make, steps, threads=self._threads() if self.task.ahead else 0)
+
+    def _threads(self) -> int:
+        """That make batches ahead: on a CPU they would take from the step what they save it."""
+        compute = self.recipe.compute
+        if compute.workers is not None:
+            return compute.workers
+        return int(compute.device != "cpu" and torch.cuda.is_available())
 
 
 def fit_net(net: Any, course: Course, *, fabric: Fabric, bar: tqdm) -> None:

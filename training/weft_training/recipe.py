@@ -50,7 +50,8 @@ class ComputeSection(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = True  # pixels' bands side by side in memory: 1.6 times the speed on a CPU
-    workers: int = Field(default=1, ge=0)  # threads that make photo batches ahead; 0: in between the steps
+    # Threads that make photo batches ahead; 0: between the steps, by all cores; null: 1 beside a GPU, else 0.
+    workers: int | None = Field(default=None, ge=0)
     cache: Path = Path(".weft-cache")  # scale marks, decoded photos and frozen features, by content
     decoded_gb: float = Field(default=4.0, ge=0)  # at most so much of decoded photos; the rest anew each time
 
