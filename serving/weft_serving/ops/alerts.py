@@ -118,13 +118,13 @@ def _house(standing: Standing) -> Iterator[Alert]:
 
 def _answers(standing: Standing) -> Iterator[Alert]:
     newest = standing.minutes[-LONG_MINUTES:]
-    photos = sum(minute.photos for minute in newest)
+    read = sum(minute.photos + minute.scans for minute in newest)
     unreadable = sum(minute.unreadable for minute in newest)
-    if unreadable >= UNREADABLE_SHARE * max(photos, UNREADABLE_OF):
+    if unreadable >= UNREADABLE_SHARE * max(read, UNREADABLE_OF):
         yield Alert(
             "WeftUnreadable",
             "ticket",
-            f"{unreadable:,} photos or scans of the last hour could not be read, {photos:,} could",
+            f"{unreadable:,} photos or scans of the last hour could not be read, {read:,} could",
             "See which kind in weft_decode_errors_total: a new app or instrument sends something else.",
         )
     if standing.quality is not None:

@@ -110,3 +110,12 @@ def test_a_lines_alarms_are_told_with_their_cause() -> None:
 
     assert (alert.name, alert.level, alert.about) == ("WeftLineAlarm", "page", "demo camera-silent")
     assert alert.says == "line demo: camera silent: no frame for 3 s; look at its cable"
+
+
+def test_scans_that_could_be_read_count_beside_photos_and_scans_that_could_not() -> None:
+    minute = replace(CALM, photos=0, scans=5, unreadable=12)
+
+    (alert,) = alerts(minutes=[minute])
+
+    assert alert.says == "12 photos or scans of the last hour could not be read, 5 could"
+    assert alerts(minutes=[replace(minute, scans=100)]) == []
