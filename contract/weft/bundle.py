@@ -33,6 +33,7 @@ OUTPUTS: Final[Mapping[Task, frozenset[str]]] = {
     "belt": frozenset({"shares", "unknown"}),
 }
 _FASTEST_FIRST: Final[tuple[EngineName, ...]] = ("openvino-bf16", "openvino")
+ONLY_WEIGHT: Final = "other engines are for weight bundles: spectra gain nothing (docs/engines.md)"
 _USUAL_PHOTOS: Final = 4
 _USUAL_VALUES: Final = 1_000_000  # of spectra in one call
 _NO_PHOTO: Final[Arrays] = {
@@ -190,9 +191,12 @@ def _admitted(card: Card, choice: EngineChoice, *, source: str) -> EngineName:
                 return name
         return NATIVE
     if choice != NATIVE and card.proof.engines.get(choice) is None:
+        if card.task != "weight":
+            raise EngineError(f"{source}: {ONLY_WEIGHT}; this one is for {card.task}, use {NATIVE}")
+        given = source if source.endswith(".onnx") else "BUNDLE.onnx"  # what was sent has no path
         raise EngineError(
             f"{source}: its card has no bound for {choice}; measure one with "
-            f"`weft admit {source} --engine {choice} --out NEW.onnx`, or use {NATIVE}"
+            f"`weft admit {given} --engine {choice} --out NEW.onnx`, or use {NATIVE}"
         )
     return choice
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from weft import engines
-from weft.bundle import BUNDLED, Bundle, gaps, load_bundle
+from weft.bundle import BUNDLED, Bundle, gaps, load_bundle, open_bundle
 from weft.engines import EngineName, OnnxRuntime, fits_here, start_engine
 from weft.errors import BundleError, EngineError, ProofError
 from weft.verbs import inspect
@@ -52,6 +52,14 @@ def test_a_card_without_a_bound_for_an_engine_refuses_it_and_names_the_remedy(
         EngineError, match=r"no bound for openvino-bf16; measure one with `weft admit .*--out"
     ):
         load_bundle(tiny_weight_bundle, engine="openvino-bf16")
+    with pytest.raises(EngineError, match=r"^the bundle sent: .* `weft admit BUNDLE\.onnx --engine"):
+        open_bundle(tiny_weight_bundle.read_bytes(), source="the bundle sent", engine="openvino-bf16")
+
+
+def test_a_fibre_bundle_without_a_bound_is_not_sent_to_be_admitted(tiny_fibre_bundle: Path) -> None:
+    with pytest.raises(EngineError, match=r"for weight bundles.*for composition, use onnxruntime") as refused:
+        load_bundle(tiny_fibre_bundle, engine="openvino-bf16")
+    assert "weft admit" not in str(refused.value)
 
 
 @pytest.mark.usefixtures("openvino")

@@ -189,6 +189,11 @@ def test_the_native_engine_needs_no_admission(tiny_weight_bundle: Path, tmp_path
         admit(tiny_weight_bundle, "onnxruntime", tmp_path / "weight.onnx")
 
 
+def test_only_weight_bundles_are_admitted(tiny_fibre_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"for weight bundles.*for composition, keep onnxruntime"):
+        admit(tiny_fibre_bundle, "openvino", tmp_path / "fibre.onnx")
+
+
 def test_an_int8_backbone_is_written_with_its_own_bound_and_says_what_it_costs(
     with_backbone: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from weft.bundle import OUTPUTS, Bundle, load_bundle, open_bundle, repacked
+from weft.bundle import ONLY_WEIGHT, OUTPUTS, Bundle, load_bundle, open_bundle, repacked
 from weft.card import Card, EngineProof, Task
 from weft.engines import NATIVE, EngineName, fits_here, measured_on, start_engine
 from weft.errors import EngineError
@@ -60,6 +60,8 @@ def admit(
     if engine == NATIVE:
         raise EngineError(f"bundles are exported for {NATIVE} and carry its bound; name another engine")
     native = load_bundle(bundle_path, threads=1)
+    if native.card.task != "weight":
+        raise EngineError(f"{bundle_path}: {ONLY_WEIGHT}; this one is for {native.card.task}, keep {NATIVE}")
     manifest = None if manifest_path is None else read_manifest(manifest_path)
     data = bundle_path.read_bytes()
     other = Bundle(
