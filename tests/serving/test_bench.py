@@ -22,6 +22,7 @@ from weft_serving.bench.load import Crew, Round, Work, arrivals, send_slowly
 from weft_serving.bench.measure import FloorRound, Found, Part, Plan, share_below
 from weft_serving.bench.page import page
 from weft_serving.bench.report import lines, surroundings, tell
+from weft_serving.bench.run import planned
 from weft_serving.bench.talk import (
     Address,
     Answer,
@@ -335,6 +336,14 @@ def test_what_would_fail_after_minutes_is_told_before_anything_is_made(
     assert result.exit_code == 1
     assert words in result.stderr
     assert "making what is sent" not in result.stderr
+
+
+def test_a_quick_run_honours_what_was_asked_for() -> None:
+    quick = planned(quick=True, clients=2, rounds=None, seconds=None, overload_s=None)
+
+    assert (quick.clients, quick.rounds, quick.seconds) == (2, 2, 0.6)
+    assert planned(quick=True) == Plan(clients=4, rounds=2, seconds=0.6, takes=2, starts=1)
+    assert planned(quick=False, seconds=1.5) == Plan(seconds=1.5)
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,15 @@ _OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.option("--bundle", type=_FILE, help="Weight bundle to serve.  [default: the package's]")
 @click.option("--photo", type=_FILE, help="Photo to send.  [default: 12 megapixels, made by code]")
 @click.option(
-    "--clients", type=click.IntRange(1, 1_000), default=16, show_default=True, help="That ask at once."
+    "--clients", type=click.IntRange(1, 1_000), help="That ask at once.  [default: 16, with --quick 4]"
 )
 @click.option(
-    "--rounds", type=click.IntRange(1, 100), default=5, show_default=True, help="Floor and server in turn."
+    "--rounds", type=click.IntRange(1, 100), help="Floor and server in turn.  [default: 5, with --quick 2]"
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0.2, 600), default=5.0, show_default=True, help="Of load a round."
+    "--seconds", type=click.FloatRange(0.2, 600), help="Of load a round.  [default: 5, with --quick 0.6]"
 )
-@click.option(
-    "--overload-seconds", type=click.FloatRange(1), default=60.0, help="Of overload.  [default: 60]"
-)
+@click.option("--overload-seconds", type=click.FloatRange(1), help="Of overload.  [default: 60]")
 @click.option("--only", metavar="PARTS", help=f"Some of {','.join(PARTS)}.")
 @click.option(
     "--engine",

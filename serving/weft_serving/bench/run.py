@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,11 @@ def run_bench(
     *,
     bundle: Path | None,
     photo: Path | None,
-    clients: int,
-    rounds: int,
-    seconds: float,
+    clients: int | None,
+    rounds: int | None,
+    seconds: float | None,
     only: str | None,
-    overload_seconds: float,
+    overload_seconds: float | None,
     engine: EngineChoice,
     settings: Sequence[str],
     url: str | None,
@@ -55,11 +56,7 @@ def run_bench(
         raise BenchError(
             "--set and --engine are for a server that the bench starts; leave them out with --url"
         )
-    plan = (
-        _QUICK
-        if quick
-        else Plan(clients=clients, rounds=rounds, seconds=seconds, overload_s=overload_seconds)
-    )
+    plan = planned(quick=quick, clients=clients, rounds=rounds, seconds=seconds, overload_s=overload_seconds)
     path = bundle or BUNDLED / "weight.onnx"
     if url is not None:
         asyncio.run(dial(read_address(url))).close()  # told before anything is made
@@ -79,6 +76,12 @@ def run_bench(
             floor.close()
     about = {"engine": engine, "settings": variables} | surroundings(bundle=path, files=files, plan=plan)
     return tell(found, plan, about=about)
+
+
+def planned(*, quick: bool, **asked: float | None) -> Plan:
+    """The usual or the quick plan, with what was asked for (None: not) in its place."""
+    chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return replace(_QUICK if quick else Plan(), **chosen)
 
 
 async def _measure(
