@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft.bundle import BUNDLED, Bundle, load_bundle
 from weft.card import Task
+from weft.engines import NATIVE
 from weft.errors import BundleError, StoreError
 from weft.limits import FRAME_BYTES, PHOTO_BYTES
 from weft.memory import give_back
@@ -208,7 +209,8 @@ def greeting(
     engines = {} if lines is None else lines.engines
     for bundle in (weight, fibre, *belt):
         card = bundle.card
-        said.append(f"  {card.task}: {card.name} {card.version}, trained on {card.trained_on} data")
+        by = "" if bundle.engine == NATIVE else f", computed by {bundle.engine}"
+        said.append(f"  {card.task}: {card.name} {card.version}, trained on {card.trained_on} data{by}")
     for name, engine in engines.items():
         said.append(f"  line {name}: {base}/lines/{name} (rules {engine.rules.version})")
     if engines:

@@ -1,8 +1,10 @@
 """Which engine computes, and the way of a photo where photos are weighed together."""
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from starlette.testclient import TestClient
 from weft.bundle import load_bundle
 from weft.errors import EngineError, StoreError
 from weft_serving.bundles.changes import open_served
+from weft_serving.run import greeting
 from weft_serving.settings import Settings, read_settings
 
 Jpeg = Callable[..., bytes]
@@ -52,6 +55,25 @@ def test_a_bundle_that_comes_later_is_opened_by_the_same_engine(
         open_served(
             tiny_weight_bundle.read_bytes(), "w.onnx", "weight", settings=settings, learn=learnt.append
         )
+
+
+def test_the_start_lines_name_an_engine_that_is_not_the_usual_one(
+    tiny_weight_bundle: Path, tiny_fibre_bundle: Path
+) -> None:
+    weight: Any = SimpleNamespace(card=load_bundle(tiny_weight_bundle).card, engine="openvino-bf16")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        told = greeting(
+            listening,
+            Settings(engine="auto"),
+            weight=weight,
+            fibre=load_bundle(tiny_fibre_bundle),
+            lines=None,
+        )
+
+    assert told[1].startswith("  weight: ")
+    assert told[1].endswith(" data, computed by openvino-bf16")
+    assert told[2].startswith("  composition: ")
+    assert "computed by" not in told[2]
 
 
 def test_photos_that_are_weighed_together_are_answered_as_alone(gathering: TestClient, jpeg: Jpeg) -> None:
