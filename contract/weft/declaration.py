@@ -20,6 +20,7 @@ Language = Literal["en", "de", "fr", "zh"]
 Exemption = Literal["decorative", "antistatic"]
 
 LANGUAGES: Final[Mapping[Standard, tuple[Language, ...]]] = {"eu": ("en", "de", "fr"), "cn": ("zh",)}
+OF_PHOTO: Final = "photo: "  # so begins a warning of a photo beside a scan: no reason against a label
 _EACH: Final = 2  # margins that are too wide are told one by one up to here
 TITLES: Final[Mapping[Standard, str]] = {"eu": "Regulation (EU) No 1007/2011", "cn": "GB/T 29862-2013"}
 OTHER: Final[Mapping[Language, str]] = {
@@ -191,7 +192,7 @@ def _doubts(shares: Sequence[Margined], trained_on: str, warnings: Sequence[str]
         found.append("no margin is available: too few garments of known composition were measured")
     if trained_on == "simulated":
         found.append("the model was trained on simulated scans: its margins were not measured on garments")
-    return [*found, *warnings]
+    return [*found, *(each for each in warnings if not each.startswith(OF_PHOTO))]
 
 
 def _bare(shares: Sequence[Margined]) -> bool:

@@ -25,12 +25,14 @@ def identified(
         except PhotoError as error:
             raise type(error)(f"{photo_file}: {error}") from error
         beside = f"photo {photo_file.name}, {photo.full_width_px} x {photo.full_height_px} pixels"
-        section = identifier.card.photo
-        if scan is not None and section is not None and not section.trust:
-            beside += ", which has no say: photos told nothing of swatches left out"
     if scan is None:
         if photo is None:
             raise click.UsageError("name a SCAN, or a --photo, or both")
+        if given := [f"--{name}" for name, value in stated.items() if value is not None]:
+            raise click.UsageError(
+                f"got a photo alone and {', '.join(given)}, which belong to a scan; name a SCAN too, "
+                "or leave them out"
+            )
         return identifier.identify_photo(photo), beside
     read = read_scan_path(scan, **stated)
     if isinstance(read, Cube):

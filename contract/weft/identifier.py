@@ -3,18 +3,19 @@
 A bundle may take a photo of the same thing beside the scan, or alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weft.bundle import Bundle
-from weft.card import FibreCard
+from weft.card import FibreCard, PhotoCard
+from weft.declaration import OF_PHOTO
 from weft.errors import BrokenScanError, GridMismatchError, WrongPhotosError, WrongTaskError
 from weft.fibres import fibre
 from weft.photos import Photo, PhotoFile, decode_photo
-from weft.quality import WHAT_TO_DO, advise
+from weft.quality import SMALL_LONGEST_PX, SMALL_SHORTEST_PX, WHAT_TO_DO, advise
 from weft.signal import signal_doubts
 from weft.spectra import Cube, Scan
 
@@ -41,6 +42,7 @@ class Composition:
     map: NDArray[np.int8] | None = (
         None  # (H, W) place in `shares` of the main fibre, -1 background or unknown
     )
+    photo_heard: bool | None = None  # None: no photo was given; False: it had no say, a warning says why
 
 
 class Answer(NamedTuple):
@@ -70,12 +72,7 @@ class Identifier:
         Raises:
             PhotoError: The bundle takes no photo, or see `weft.photos.decode_photo`.
         """
-        if self.card.photo is None:
-            raise WrongPhotosError(
-                f"bundle {self.bundle.card.name} reads scans alone and was sent a photo; leave it out, or "
-                "load a bundle whose recipe has `model.photo`"
-            )
-        return decode_photo(data, longest_px=self.card.photo.decode_px)
+        return decode_photo(data, longest_px=self._photo_card().decode_px)
 
     def identify(self, scan: Scan, photo: Photo | None = None) -> Composition:
         """Fibre shares by weight of one scan, with a photo of the same thing beside it where there is one.
@@ -85,25 +82,33 @@ class Identifier:
             BrokenScanError: The model finds no number for it.
         """
         self.check_grid(scan)
-        answer = self.answer(scan.wavelength_nm, scan.absorbance[None, :], photo)
+        faults, heard = self._faults(photo)
+        answer = self.answer(scan.wavelength_nm, scan.absorbance[None, :], photo if heard else None)
         shares, unknown = self._shares(answer), float(answer.unknown[0])
-        return Composition(
-            shares, unknown, (*scan.warnings, *self._doubts(scan, shares, unknown), *_faults(photo))
-        )
+        warnings = (*scan.warnings, *self._doubts(scan, shares, unknown), *faults)
+        return Composition(shares, unknown, warnings, photo_heard=heard)
 
     def identify_photo(self, photo: Photo) -> Composition:
         """What a photo alone tells; `unknown` where that is little, as it mostly is.
 
         Raises:
+            WrongPhotosError: It is too small to tell anything.
             BrokenScanError: The model finds no number for it.
         """
+        if "too_small" in advise(photo):
+            raise WrongPhotosError(
+                f"a photo of {photo.full_width_px} x {photo.full_height_px} pixels came alone, needed are "
+                f"{SMALL_LONGEST_PX} x {SMALL_SHORTEST_PX}; send it in full size, or scan the thing"
+            )
         grid = np.asarray(self.card.grid_nm, np.float32)
         answer = self.answer(grid, np.zeros((1, len(grid)), np.float32), photo, has_scan=False)
         unknown = float(answer.unknown[0])
         alone = "answered from a photo alone, without a scan: a photo does not see what a thing is made of"
         if unknown >= self.card.unknown_threshold:
             alone = f"this photo alone does not tell the fibre (unknown {unknown:.2f}); scan the thing"
-        return Composition(self._shares(answer), unknown, (alone, *_faults(photo)))
+        faults = (f"{OF_PHOTO}{WHAT_TO_DO[word]}" for word in advise(photo))
+        heard = self._photo_card().trust_alone > 0
+        return Composition(self._shares(answer), unknown, (alone, *faults), photo_heard=heard)
 
     def _shares(self, answer: Answer) -> tuple[FibreShare, ...]:
         """Those of the first spectrum."""
@@ -142,7 +147,7 @@ class Identifier:
         lost = 1 - float((flat[chosen] >= 0).mean()) if len(chosen) else 0.0
         if lost > 0.2:
             warnings += (f"{lost:.0%} of the foreground's pixels are no textile the model knows",)
-        return Composition(mean.shares, mean.unknown, warnings, flat.reshape(cube.foreground.shape))
+        return replace(mean, warnings=warnings, map=flat.reshape(cube.foreground.shape))
 
     def answer(
         self,
@@ -209,7 +214,26 @@ class Identifier:
             found.append(f"points are up to {gap:.3g} nm apart, the model was trained on {step:.3g} nm")
         return found
 
+    def _faults(self, photo: Photo | None) -> tuple[tuple[str, ...], bool | None]:
+        """What is wrong with a photo beside a scan, and whether it has a say; None where there is no photo.
 
-def _faults(photo: Photo | None) -> tuple[str, ...]:
-    """What is wrong with a photo. It is heard all the same: black cloth is dark, and its say is bounded."""
-    return () if photo is None else tuple(f"photo: {WHAT_TO_DO[word]}" for word in advise(photo))
+        A dark one has: black cloth is dark, and its say is bounded.
+        """
+        if photo is None:
+            return (), None
+        words = advise(photo)
+        faults = [WHAT_TO_DO[word] for word in words]
+        if not self._photo_card().trust:
+            faults.append("it had no say, since photos told nothing of swatches left out")
+        elif "too_small" in words:
+            faults.append("it had no say, being too small")
+        heard = self._photo_card().trust > 0 and "too_small" not in words
+        return tuple(f"{OF_PHOTO}{fault}" for fault in faults), heard
+
+    def _photo_card(self) -> PhotoCard:
+        if self.card.photo is None:
+            raise WrongPhotosError(
+                f"bundle {self.bundle.card.name} reads scans alone and was sent a photo; leave it out, or "
+                "name a bundle that takes one (--bundle, of a server WEFT_FIBRE; docs/bundles.md)"
+            )
+        return self.card.photo

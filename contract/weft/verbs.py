@@ -140,6 +140,8 @@ def identify(scan: Path | None, bundle: Path | None, as_json: bool, **stated: An
     if label["declare"] is None and any(label.values()):
         raise click.UsageError("these options are about a label: add --declare eu or --declare cn")
     photo, map_file = stated.pop("photo"), stated.pop("map_file")
+    if scan is None and map_file is not None:
+        raise click.UsageError("--map belongs to a cube; name one as SCAN, or leave --map out")
     identifier = Identifier(load_bundle(bundle or BUNDLED / "fibre.onnx", task="composition"))
     found, what = identified(identifier, scan, photo, **stated)
     if map_file is not None:
@@ -150,6 +152,7 @@ def identify(scan: Path | None, bundle: Path | None, as_json: bool, **stated: An
         paths = {"path": None if scan is None else str(scan)}
         paths |= {} if photo is None else {"photo_path": str(photo)}
         answer = {**paths, "shares": shares, "unknown": found.unknown, "warnings": found.warnings}
+        answer |= {"photo_heard": found.photo_heard}
         answer |= {"map": areas(found), "bundle": _about(identifier.bundle)}
         click.echo(_json(answer | label_said))
         return

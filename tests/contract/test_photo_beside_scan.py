@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from weft.bundle import load_bundle
+from weft.declaration import declare
 from weft.errors import UnsupportedPhotoError, WrongPhotosError
 from weft.identifier import Identifier
 from weft.spectra import Cube, Scan, make_scan
@@ -18,10 +19,10 @@ from weft.verbs import identify
 NM = np.linspace(900, 1700, 81)
 
 
-def jpeg(red: int, green: int, blue: int) -> bytes:
+def jpeg(red: int, green: int, blue: int, *, height: int = 240, width: int = 320) -> bytes:
     buffer = io.BytesIO()
-    noise = np.random.default_rng(0).integers(-20, 20, (240, 320, 1))
-    pixels = np.clip(np.full((240, 320, 3), (red, green, blue)) + noise, 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(-20, 20, (height, width, 1))
+    pixels = np.clip(np.full((height, width, 3), (red, green, blue)) + noise, 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
     return buffer.getvalue()
 
@@ -119,3 +120,53 @@ def test_the_shell_names_what_is_lacking(ask: Callable[..., object], tiny_fibre_
     assert "name a SCAN, or a --photo, or both" in ask().output  # pyright: ignore
     refused = ask("--photo", "blue.jpg", bundle=tiny_fibre_bundle)
     assert "blue.jpg: bundle tiny-composition reads scans alone" in str(refused.exception)  # pyright: ignore
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 400), (400, 1)])
+def test_a_photo_that_is_too_small_has_no_say(pair: Identifier, height: int, width: int) -> None:
+    tiny = pair.photo(jpeg(30, 30, 250, height=height, width=width))
+    weak = scan_of(1200, height=0.1)
+
+    found = pair.identify(weak, tiny)
+
+    assert found.shares == pair.identify(weak).shares
+    assert found.photo_heard is False
+    assert "photo: it had no say, being too small" in found.warnings
+    with pytest.raises(WrongPhotosError, match=f"a photo of {width} x {height} pixels came alone"):
+        pair.identify_photo(tiny)
+
+
+def test_a_dark_photo_is_heard(pair: Identifier) -> None:
+    found = pair.identify(scan_of(1200, height=0.1), pair.photo(jpeg(0, 0, 60)))
+
+    assert found.photo_heard is True
+    assert any(warning.startswith("photo: Too dark") for warning in found.warnings)
+
+
+def test_a_photo_that_is_trusted_with_nothing_is_said_to_have_had_no_say(tiny_pair_bundle: Path) -> None:
+    untrusting = Identifier(load_bundle(tiny_pair_bundle))
+    section = untrusting.card.photo
+    assert section is not None
+    untrusting.card = untrusting.card.model_copy(update={"photo": section.model_copy(update={"trust": 0.0})})
+
+    found = untrusting.identify(scan_of(1200), untrusting.photo(jpeg(30, 30, 250)))
+
+    assert found.photo_heard is False
+    assert "photo: it had no say, since photos told nothing of swatches left out" in found.warnings
+
+
+def test_a_blurred_photo_is_no_reason_against_a_label() -> None:
+    blurred = declare(
+        (), standard="eu", trained_on="real", warnings=("photo: Blurred", "points are far apart")
+    )
+
+    assert "photo: Blurred" not in blurred.reasons
+    assert "points are far apart" in blurred.reasons
+
+
+def test_the_shell_refuses_what_belongs_to_a_scan_beside_a_photo_alone(ask: Callable[..., object]) -> None:
+    of_scan = ask("--photo", "blue.jpg", "--unit", "nm")
+    of_cube = ask("--photo", "blue.jpg", "--map", "map.npy")
+
+    assert "got a photo alone and --unit, which belong to a scan" in of_scan.output  # pyright: ignore
+    assert "--map belongs to a cube; name one as SCAN" in of_cube.output  # pyright: ignore
