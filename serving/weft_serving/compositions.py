@@ -86,6 +86,7 @@ class CompositionAnswer(FibreAnswer):
     id: str
     bundle: BundleName
     map: MapAnswer | None = Field(description="Cubes only: where which fibre lies")
+    photo_heard: bool | None = Field(description="Whether the photo had a say; null where none was sent")
     declaration: DeclarationsAnswer = Field(description="As a label, or what stands against one")
 
 
@@ -176,6 +177,11 @@ async def create_composition(request: Request, service: TheService) -> Compositi
     if "file" not in form.files:
         if photo is None:
             raise InvalidRequestError("no scan was sent; send one in the field `file`, or a photo in `photo`")
+        if of_scan := sorted({*form.files, *form.fields} - {"photo"}):
+            raise InvalidRequestError(
+                f"got a photo alone and {', '.join(of_scan)}, which belong to a scan; send it in `file` too, "
+                "or leave them out"
+            )
         return await service.pool.run(lambda: _create(service, None, photo))
     pool = service.cubes if form.files["file"][0].data.startswith(_ZIP) else service.pool
     return await pool.run(lambda: _create(service, _read_file(service, form), photo))
@@ -260,7 +266,8 @@ def _create(service: Service, scan: Scan | Cube | None, file: bytes | None = Non
                 draw_map(composition.map),
                 legend(composition.map, model.identifier.card.fibres),
             )
-    service.metrics.count_scan(composition.unknown, threshold=model.identifier.card.unknown_threshold)
+    if scan is not None:  # a photo alone is mostly unknown, by design: no sign of a drift
+        service.metrics.count_scan(composition.unknown, threshold=model.identifier.card.unknown_threshold)
     answer = answer_composition(composition)
     bundle = model.name
     row = CompositionRow(
@@ -273,6 +280,7 @@ def _create(service: Service, scan: Scan | Cube | None, file: bytes | None = Non
         absorbance=b"" if mean is None else mean.absorbance.astype("<f4").tobytes(),
         map_png=png,
         map_legend=colours,
+        photo_heard=composition.photo_heard,
         bundle_name=bundle.name,
         bundle_version=bundle.version,
         bundle_sha256=bundle.sha256,
@@ -331,6 +339,7 @@ def _answer(row: CompositionRow) -> CompositionAnswer:
             "unknown": row.unknown,
             "warnings": row.warnings,
             "map": found,
+            "photo_heard": row.photo_heard,
             "bundle": {
                 "name": row.bundle_name,
                 "version": row.bundle_version,

@@ -53,6 +53,9 @@ class PeakAnswer(Answered):
 
 
 class ScanExplanationAnswer(Answered):
+    """Of the scan alone, even where a photo had a say in the composition."""
+
+    photo_heard: bool = Field(description="A photo had a say beside the scan; the shares may differ by it")
     fibre: str
     share: float = Field(ge=0, le=1)
     wavelength_nm: list[float]
@@ -92,7 +95,10 @@ async def explain_composition(
     service: TheService,
     fibre: Annotated[str | None, Query(max_length=40, description="Left out: the main fibre")] = None,
 ) -> ScanExplanationAnswer:
-    """Which wavelengths carried a fibre's share, beside the bands at which it is known to absorb."""
+    """Which wavelengths carried a fibre's share, beside the bands at which it is known to absorb.
+
+    What is explained is the scan alone: `photo_heard` says where a photo had a say in the answer too.
+    """
     service.cubes.check_room()
     return await service.cubes.run(lambda: _explain_scan(service, composition_id, fibre))
 
@@ -131,6 +137,7 @@ def _explain_scan(service: Service, composition_id: str, fibre: str | None) -> S
     with service.metrics.stage("explain"):
         found = explain_scan(model.identifier, scan, fibre)
     return ScanExplanationAnswer(
+        photo_heard=bool(row.photo_heard),
         fibre=found.fibre,
         share=min(1.0, round(found.share, 4)),
         wavelength_nm=found.wavelength_nm.tolist(),

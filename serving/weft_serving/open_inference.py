@@ -27,6 +27,7 @@ _MODELS: Final = ("weight", "composition", "belt")
 _PHOTOS: Final = 32
 _SPECTRA: Final = 10_000
 _PIXELS: Final = 100_000
+_BESIDE: Final = ("photos", "size", "has_scan", "has_photo")  # a scan is asked without a photo's inputs
 
 
 @router.get("")
@@ -98,7 +99,9 @@ async def infer(request: Request, service: TheService, model: str, version: str 
 
 def _run(bundle: Bundle, model: str, body: bytes, header: str | None) -> tuple[bytes, int | None]:
     question, rest = read_question(body, header)
-    inputs = read_inputs(question, rest, ports(bundle.inputs()))
+    section = bundle.card.composition
+    beside = _BESIDE if section is not None and section.photo is not None else ()  # `Bundle.run` fills them
+    inputs = read_inputs(question, rest, ports(bundle.inputs()), beside)
     _CHECKS[model](bundle, inputs)
     outputs = _compute(bundle, inputs, question)
     told = {"model_name": model, "model_version": bundle.card.version, "parameters": _origin(bundle)}
@@ -161,6 +164,22 @@ def _check_composition(bundle: Bundle, inputs: Arrays) -> None:
     if nm.min() > low or nm.max() < high:
         raise GridMismatchError(got_nm=(float(nm.min()), float(nm.max())), needed_nm=section.needed_nm)
     _check_number(len(absorbance), _SPECTRA, "spectra")
+    _check_beside(inputs)
+
+
+def _check_beside(inputs: Arrays) -> None:
+    photos, size, has_photo = (inputs.get(name) for name in ("photos", "size", "has_photo"))
+    if photos is not None and size is not None and has_photo is not None:
+        sides = photos.shape[2:]
+        if bool((size < 1).any()) or bool((size > np.array(sides)).any()):
+            raise InvalidRequestError(
+                f"size has to lie within the {sides[0]} x {sides[1]} pixels that were sent"
+            )
+    elif not (photos is None and size is None and has_photo is None):
+        raise InvalidRequestError("photos, size and has_photo belong together; send all of them or none")
+    has_scan = inputs.get("has_scan")
+    if has_scan is not None and not has_scan.all() and (has_photo is None or not has_photo.all()):
+        raise InvalidRequestError("has_scan and has_photo are both false; send a scan, a photo, or both")
 
 
 def _check_belt(bundle: Bundle, inputs: Arrays) -> None:

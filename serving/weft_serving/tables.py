@@ -92,6 +92,7 @@ class CompositionRow(Base):
     absorbance: Mapped[bytes] = mapped_column(LargeBinary)  # (L,) little-endian float32
     map_png: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     map_legend: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
+    photo_heard: Mapped[bool | None]  # None: no photo was given
     bundle_name: Mapped[str] = mapped_column(String(200))
     bundle_version: Mapped[str] = mapped_column(String(200))
     bundle_sha256: Mapped[str] = mapped_column(String(64))

@@ -5,7 +5,7 @@ Nothing is allocated by what a shape claims: the elements have to be there first
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -96,15 +96,17 @@ def read_question(body: bytes, header: str | None) -> tuple[Question, memoryview
         raise invalid(error, need="send a request of the Open Inference Protocol v2") from error
 
 
-def read_inputs(question: Question, rest: memoryview, wanted: Sequence[Port]) -> Arrays:
-    """The arrays that the graph takes, each checked against it.
+def read_inputs(
+    question: Question, rest: memoryview, wanted: Sequence[Port], optional: Collection[str] = ()
+) -> Arrays:
+    """The arrays that the graph takes, each checked against it; those of `optional` may be left out.
 
     Raises:
         InvalidRequestError: A wrong name, type, shape or number of bytes, or values that are not finite.
     """
     names = [given.name for given in question.inputs]
     needed = {port.name: port for port in wanted}
-    if sorted(names) != sorted(needed):
+    if sorted([*names, *(set(optional) - set(names))]) != sorted(needed):
         raise InvalidRequestError(
             f"inputs are {', '.join(names)[:300]}, needed each once: {', '.join(needed)}; see its metadata"
         )
