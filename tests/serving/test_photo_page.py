@@ -69,3 +69,29 @@ def test_no_photo_is_asked_for_where_the_bundle_reads_scans_alone(
 
         assert page.is_hidden("#beside")
         page.close()
+
+
+def test_a_photo_is_shown_can_be_removed_and_does_not_go_with_the_next_garment(
+    browser: "sync_api.Browser", tiny_weight_bundle: Path, tiny_pair_bundle: Path, tmp_path: Path
+) -> None:
+    with served(tiny_weight_bundle, tiny_pair_bundle, tmp_path) as address:
+        page = browser.new_page(viewport={"width": 360, "height": 740})
+        page.goto(f"{address}#identify")
+        page.wait_for_selector("#beside", state="visible")
+        page.set_input_files("#scan-photo", red())
+        assert page.locator("#scan-thumb img").count() == 1
+        page.click("#scan-thumb button")
+        assert page.locator("#scan-thumb img").count() == 0
+        assert page.is_disabled("#identify-go")
+
+        page.set_input_files("#scan-photo", red())
+        page.click("#identify-go")
+        page.wait_for_selector("#identify-result", state="visible")
+        page.fill("#pasted", "900 0.1\n910 0.2")
+        assert page.locator("#scan-thumb img").count() == 0
+        assert page.evaluate("document.getElementById('scan-photo').files.length") == 0
+
+        page.set_input_files("#scan-photo", red())
+        page.click("#example")
+        assert page.locator("#scan-thumb img").count() == 0
+        page.close()

@@ -69,3 +69,9 @@ export async function busy(button, place, answer, work) {
     button.disabled = false;
   }
 }
+
+export function picture(file, alt) {
+  const url = URL.createObjectURL(file);
+  // Browsers other than Safari cannot draw HEIC; the service reads it all the same.
+  return element("img", { src: url, alt, onload: () => URL.revokeObjectURL(url), onerror: (event) => { event.target.alt = file.name; } });
+}

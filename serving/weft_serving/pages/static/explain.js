@@ -66,7 +66,7 @@ const signed = (grams) => `${grams > 0 ? "+" : "−"}${mass(Math.abs(grams))}`;
 const key = (colour) => element("span", { class: "key" }, element("i", { style: `background:${colour}` }));
 
 // What each wavelength carried, below the spectrum on the same axis, with the fibre's known bands as dashed lines.
-export function drawInfluence(place, { fibre, wavelength_nm, log_odds, peaks, bands }, spectrum_nm) {
+export function drawInfluence(place, { fibre, photo_heard, wavelength_nm, log_odds, peaks, bands }, spectrum_nm) {
   const ink = getComputedStyle(document.body).color;
   const plot = element("div", { class: "plot", "data-testid": "influence" });
   const size = () => ({ width: plot.clientWidth, height: 190 });
@@ -75,7 +75,8 @@ export function drawInfluence(place, { fibre, wavelength_nm, log_odds, peaks, ba
     ? element("ul", {}, ...peaks.map((peak) => element("li", {}, `${Math.round(peak.nm)} nm`,
       peak.band ? `, beside ${peak.band.nm} nm: ${peak.band.bond}` : element("span", { class: "muted" }, ", no known band is near"))))
     : element("p", {}, "No single stretch: what was read is spread over the spectrum.");
-  const part = element("div", {}, element("h3", {}, `What ${fibre} was read from`), plot,
+  const alone = photo_heard ? [element("p", { class: "note" }, "Of the scan alone: a photo was heard beside it, and the answer may differ by it.")] : [];
+  const part = element("div", {}, element("h3", {}, `What ${fibre} was read from`), ...alone, plot,
     element("p", { class: "muted" }, "How far the log odds fall when a stretch of the spectrum is straightened out; ",
       `dashed: where ${fibre} is known to absorb (${bands.map((band) => band.nm).join(", ") || "no table"} nm).`), read);
   place.after(part);

@@ -1,5 +1,5 @@
 // The tab that turns a near-infrared scan into fibre shares.
-import { ask, busy, element, origin, Problem } from "./ask.js";
+import { ask, busy, element, origin, picture, Problem } from "./ask.js";
 import { drawInfluence, whyButton } from "./explain.js";
 
 const form = document.getElementById("identify-form");
@@ -11,6 +11,8 @@ const pasted = document.getElementById("pasted");
 const name = document.getElementById("scan-name");
 const photo = document.getElementById("scan-photo");
 const beside = document.getElementById("beside");
+const thumb = document.getElementById("scan-thumb");
+let asked = false; // whether the chosen photo has been asked about: the next scan is of another garment
 
 export function setUpIdentify() {
   const changed = () => {
@@ -19,18 +21,35 @@ export function setUpIdentify() {
     name.textContent = file ? file.name : "";
     go.disabled = !file && !pasted.value.trim() && !photo.files[0];
   };
-  photo.addEventListener("change", changed);
+  const clearPhoto = () => {
+    photo.value = "";
+    drawThumb();
+    changed();
+  };
+  const drawThumb = () => {
+    asked = false;
+    const file = photo.files[0];
+    thumb.replaceChildren(...(file ? [element("li", {}, picture(file, "chosen photo"),
+      element("button", { type: "button", "aria-label": "Remove the photo", onclick: clearPhoto }, "×"))] : []));
+  };
+  photo.addEventListener("change", () => {
+    drawThumb();
+    changed();
+  });
   // One or the other: what is shown is what will be identified.
   scan.addEventListener("change", () => {
     if (scan.files[0]) pasted.value = "";
+    if (asked) clearPhoto();
     changed();
   });
   pasted.addEventListener("input", () => {
     if (pasted.value.trim()) scan.value = "";
+    if (asked) clearPhoto();
     changed();
   });
   document.getElementById("example").addEventListener("click", async () => {
     scan.value = "";
+    clearPhoto();
     pasted.value = await (await fetch("/static/example-scan.csv")).text();
     changed();
     busy(go, problem, result, identify);
@@ -45,9 +64,14 @@ export function setUpIdentify() {
 export function offerPhoto(bundle) {
   const section = bundle?.composition?.photo;
   beside.hidden = !section;
-  document.getElementById("beside-note").textContent = !section ? "" : section.trust > 0
-    ? "It is weighed by what photos told of fabrics this model had not seen."
-    : "Photos told this model nothing of fabrics it had not seen: one is taken, and changes no answer.";
+  document.getElementById("beside-note").textContent = section ? worth(section) : "";
+}
+
+function worth({ trust, trust_alone }) {
+  if (trust > 0 && trust_alone > 0) return "It is weighed by what photos told of fabrics this model had not seen.";
+  if (trust > 0) return "It is weighed beside a scan by what photos told of fabrics this model had not seen; alone it tells nothing.";
+  if (trust_alone > 0) return "Beside a scan it changes no answer, since photos told nothing more of fabrics this model had not seen; alone it is heard.";
+  return "Photos told this model nothing of fabrics it had not seen: one is taken, and changes no answer.";
 }
 
 async function identify() {
@@ -56,10 +80,12 @@ async function identify() {
   if (!file && !photo.files[0]) throw new Problem("No scan", "Choose a scan file or paste two columns.");
   if (file) body.append("file", file);
   if (photo.files[0]) body.append("photo", photo.files[0]);
-  for (const field of ["unit", "quantity"]) if (form.elements[field].value) body.append(field, form.elements[field].value);
-  for (const field of ["white", "dark"]) if (form.elements[field].files[0]) body.append(field, form.elements[field].files[0]);
+  // What follows is of the scan; the service refuses it beside a photo alone.
+  for (const field of file ? ["unit", "quantity"] : []) if (form.elements[field].value) body.append(field, form.elements[field].value);
+  for (const field of file ? ["white", "dark"] : []) if (form.elements[field].files[0]) body.append(field, form.elements[field].files[0]);
+  asked = true;
   const answer = await ask("/v1/compositions", { method: "POST", body });
-  drawComposition(answer);
+  drawComposition(answer, Boolean(file));
   if (!file) return; // a photo alone has no spectrum to draw
   const plot = result.querySelector(".plot");
   const spectrum = await ask(`/v1/compositions/${answer.id}/spectrum`);
@@ -69,16 +95,16 @@ async function identify() {
 
 const percent = (share) => `${Math.round(share * 100)}`;
 
-function drawComposition(answer) {
+function drawComposition(answer, scanned) {
   const shares = answer.shares.filter((each) => each.share >= 0.01).sort((a, b) => b.share - a.share);
   const unknown = answer.unknown >= 0.5;
   result.replaceChildren(
-    element("h2", {}, unknown ? "Not a textile this model knows" : headline(shares)),
+    element("h2", {}, unknown ? (scanned ? "Not a textile this model knows" : "This photo does not tell the fibre") : headline(shares)),
     origin(answer.bundle),
     ...answer.warnings.map((text) => element("p", { class: "note" }, text)),
     element("div", {}, ...shares.map(bar)),
     drawLabel(answer.declaration),
-    element("p", { class: "muted" }, `chance that it is none of these: ${percent(answer.unknown)} %`,
+    element("p", { class: "muted" }, scanned ? `chance that it is none of these: ${percent(answer.unknown)} %` : `what this photo leaves open: ${percent(answer.unknown)} %`,
       shares.some((each) => each.low === null) ? " · too few calibration subjects for honest margins" : ""),
     ...(answer.map ? [drawMap(answer.map)] : []),
     element("div", { class: "plot" }));

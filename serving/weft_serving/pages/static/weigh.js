@@ -1,5 +1,5 @@
 // The tab that turns photos into kilograms.
-import { ask, busy, drawing, element, origin } from "./ask.js";
+import { ask, busy, drawing, element, origin, picture } from "./ask.js";
 import { drawParts, whyButton } from "./explain.js";
 
 const MOST_PHOTOS = 9;
@@ -64,12 +64,6 @@ function drawThumbs() {
       onclick: () => { chosen = chosen.filter((other) => other !== file); drawThumbs(); },
     }, "×"))));
   go.disabled = chosen.length === 0;
-}
-
-function picture(file, alt) {
-  const url = URL.createObjectURL(file);
-  // Browsers other than Safari cannot draw HEIC; the service reads it all the same.
-  return element("img", { src: url, alt, onload: () => URL.revokeObjectURL(url), onerror: (event) => { event.target.alt = file.name; } });
 }
 
 async function estimate() {
