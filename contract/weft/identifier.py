@@ -203,7 +203,8 @@ class Identifier:
                     "that the model was trained on"
                 )
         known = {name.casefold() for name in self.card.instruments}
-        if scan.instrument and known and scan.instrument.casefold() not in known:
+        # A reader may name the make alone where the card has the unit's number behind it.
+        if scan.instrument and known and not any(scan.instrument.casefold() in name for name in known):
             found.append(f"the model has not seen this instrument ({scan.instrument})")
         step, needed = self._step_nm(), self.card.needed_nm
         if step:
