@@ -12,7 +12,8 @@ from weft_training.coverage import nested_intervals
 from weft_training.leaderboard import LINES, find_lines
 from weft_training.leaderboard_lines import Measured, Result, Rival
 from weft_training.leaderboard_page import said
-from weft_training.result import as_json_text, compare, read_results, result_of, strongest, write_results
+from weft_training.result import compare, result_of, strongest
+from weft_training.result_files import as_json_text, read_results, write_results
 
 FOOD_ONE, FOOD_ALL, FOOD_INTERVALS = find_lines(["food-one", "food-all", "food-intervals"])
 

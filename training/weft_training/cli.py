@@ -172,7 +172,7 @@ def leaderboard(lines: tuple[str, ...], out: Path, listed: bool, as_json: bool, 
     try:
         from weft_training.leaderboard import LINES, Board, find_lines, measure_lines
         from weft_training.leaderboard_page import said
-        from weft_training.result import as_json_text, write_results
+        from weft_training.result_files import as_json_text, write_results
 
         chosen = find_lines(lines)
         if listed:
