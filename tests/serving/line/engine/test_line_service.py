@@ -1,5 +1,6 @@
 """Lines inside the service: their files, their state and rules over HTTP, and what outlives a restart."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from weft_serving.line.see.reference_folder import ReferenceFolder
 from weft_serving.settings import Settings
 from weft_serving.store import Store, open_store
 
-from .conftest import LANES, LINE, Plant
+from .conftest import LANES, LINE, START, Plant
 
 Serve = Callable[..., TestClient]
 OTHER = LANES.replace("cotton >= 50 %", "cotton >= 60 %")
@@ -256,6 +257,8 @@ def test_a_line_with_a_reference_folder_waits_for_them_and_sorts_when_they_come(
     plant = Plant(reader, given=False, **{"references": {"folder": str(tmp_path), "max_age_s": 1e9}})
     assert "no white reference can be read" in plant.told_now("reference-missing")
     write_references(tmp_path, plant)
+    for file in tmp_path.iterdir():
+        os.utime(file, times=(START.timestamp(), START.timestamp()))  # by the plant's clock, not by ours
     plant.run(2_500)
     plant.lay("cotton", 40)
     plant.run(300)
