@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import islice, repeat
 from typing import Any, get_args
 
@@ -256,10 +257,14 @@ class WeightTask:
             maps = _spread(self._features.maps(rows, chosen), mask)
             return Batch((pooled, maps, mask, scale * longest, season, wrap), truth)
         asked = None if seeds is None else np.concatenate(seeds).tolist()
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            made = pool.map(self._photo, np.concatenate(items).tolist(), asked or repeat(None))
-            photos, size = pad_photos([list(islice(made, len(item))) for item in items])
+        made = self._makers.map(self._photo, np.concatenate(items).tolist(), asked or repeat(None))
+        photos, size = pad_photos([list(islice(made, len(item))) for item in items])
         return Batch((photos, size, mask, scale, season, wrap), truth)
+
+    @cached_property
+    def _makers(self) -> ThreadPoolExecutor:
+        """Of photos; kept, since each of its threads makes itself a chain of changes once."""
+        return ThreadPoolExecutor(usable_cores(), thread_name_prefix="photos")
 
     def _photo(self, row: int, seed: int | None) -> Pixels:
         pixels = self.shelf.pixels(row)
