@@ -352,7 +352,9 @@ def test_who_brings_too_much_at_once_is_told_so(serve: Serve) -> None:
     port, _ = serve(burst_bytes=50_000)
     with dial(port) as line:
         line.sendall(head(200_000) + PART + b"\0" * 100_000)
-        assert read_reply(line)[0] == 503
+        status, _, body = read_reply(line)
+        assert status == 503
+        assert b"too many uploads" in body
         assert ends(line)
     assert is_well(port)
 

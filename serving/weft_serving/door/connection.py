@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from weft_serving.door.caller import key_of
+from weft_serving.door.holding import too_many
 
 _HEADER_BYTES: Final = 65_536
 _LINGER_PAUSE_S: Final = 5.0
@@ -39,7 +40,7 @@ class Crowd:
 
     def __init__(self, most: int, *, burst_bytes: int) -> None:
         self.most = most
-        self._most_burst = burst_bytes
+        self._most_burst_bytes = burst_bytes
         self._burst: Counter[str] = Counter()  # bytes of bodies by client, in the present turn of the loop
         self._burst_bytes = 0
         self._idle: OrderedDict[Connection, None] = OrderedDict()
@@ -79,9 +80,9 @@ class Crowd:
             one.loop.call_soon(self._end_burst)
         self._burst_bytes += count
         self._burst[one.key] += count
-        if self._burst_bytes <= self._most_burst:
+        if self._burst_bytes <= self._most_burst_bytes:
             return True
-        return self._burst[one.key] <= self._most_burst / len(self._clients)
+        return self._burst[one.key] <= self._most_burst_bytes / len(self._clients)
 
     def _end_burst(self) -> None:
         self._burst.clear()
@@ -191,7 +192,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
         elif self.is_sending:  # of what was answered already nobody reads on
             self.cycle.body = bytearray()
-            self.give_way()
+            self.give_way(_TOO_MANY)
 
     def on_message_complete(self) -> None:
         self._whole = True
@@ -231,10 +232,10 @@ class Connection(HttpToolsProtocol):
         """A request is on its way, and nothing of its answer has gone out."""
         return not (self._whole or self._over or (self.cycle is not None and self.cycle.response_started))
 
-    def give_way(self) -> None:
-        """Close for a connection that needs the place more."""
+    def give_way(self, answer: bytes | None = None) -> None:
+        """Close for somebody who needs the place more; `answer` says why, left out: for a connection's."""
         if self.is_sending:
-            self.transport.write(_FULL)
+            self.transport.write(answer or _FULL)
         self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
@@ -353,6 +354,7 @@ _TOO_LARGE: Final = _raw(
     "Headers are too large",
     f"the headers have more than {_HEADER_BYTES:,} bytes; send shorter ones",
 )
+_TOO_MANY: Final = _raw("503 Service Unavailable", "busy", "Too busy", str(too_many()))
 _FULL: Final = _raw(
     "503 Service Unavailable",
     "busy",
