@@ -72,7 +72,7 @@ class Bundle:
         Whoever asks a fibre bundle that takes a photo of a scan alone may leave the photo's inputs out.
         """
         section = self.card.composition
-        given = dict(inputs) if section is None or section.photo is None else {**_NO_PHOTO, **inputs}
+        given = inputs if section is None or section.photo is None else {**_NO_PHOTO, **inputs}
         fed = {name: value for name, value in given.items() if name in self._takes}
         return self._engine.run(fed, large=_is_large(fed))
 

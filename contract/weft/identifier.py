@@ -95,7 +95,8 @@ class Identifier:
             WrongPhotosError: It is too small to tell anything.
             BrokenScanError: The model finds no number for it.
         """
-        if "too_small" in advise(photo):
+        words = advise(photo)
+        if "too_small" in words:
             raise WrongPhotosError(
                 f"a photo of {photo.full_width_px} x {photo.full_height_px} pixels came alone, needed are "
                 f"{SMALL_LONGEST_PX} x {SMALL_SHORTEST_PX}; send it in full size, or scan the thing"
@@ -106,7 +107,7 @@ class Identifier:
         alone = "answered from a photo alone, without a scan: a photo does not see what a thing is made of"
         if unknown >= self.card.unknown_threshold:
             alone = f"this photo alone does not tell the fibre (unknown {unknown:.2f}); scan the thing"
-        faults = (f"{OF_PHOTO}{WHAT_TO_DO[word]}" for word in advise(photo))
+        faults = (f"{OF_PHOTO}{WHAT_TO_DO[word]}" for word in words)
         heard = self._photo_card().trust_alone > 0
         return Composition(self._shares(answer), unknown, (alone, *faults), photo_heard=heard)
 
@@ -223,12 +224,13 @@ class Identifier:
         if photo is None:
             return (), None
         words = advise(photo)
-        faults = [WHAT_TO_DO[word] for word in words]
+        faults, heard = [WHAT_TO_DO[word] for word in words], True
         if not self._photo_card().trust:
             faults.append("it had no say, since photos told nothing of swatches left out")
+            heard = False
         elif "too_small" in words:
             faults.append("it had no say, being too small")
-        heard = self._photo_card().trust > 0 and "too_small" not in words
+            heard = False
         return tuple(f"{OF_PHOTO}{fault}" for fault in faults), heard
 
     def _photo_card(self) -> PhotoCard:
