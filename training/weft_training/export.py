@@ -16,7 +16,6 @@ from torch.export import Dim
 from weft.bundle import CARD_KEY, PROOF_CASES, PROOF_KEY, gap, open_bundle, pack_proof, repacked, sealed
 from weft.card import Card, FibreCard, PhotoCard, Proof, WeightCard
 from weft.errors import RunError
-from weft.limits import SPECTRUM_POINTS
 from weft_training.admit import admit_what_fits
 from weft_training.advice import learn_advice
 from weft_training.belt_export import prepare_belt
@@ -30,7 +29,7 @@ from weft_training.fibre_task import FibreTask
 from weft_training.fit import load_net, make_task
 from weft_training.pair_export import made_pairs, pair_axes, pair_graph, photo_card
 from weft_training.pair_task import PairTask
-from weft_training.prepared import CASES, Inputs, Prepared
+from weft_training.prepared import CASES, Inputs, Prepared, scan_axes
 from weft_training.proof_inputs import made_photos, made_scans
 from weft_training.recipe import dump_recipe
 from weft_training.run import Run, write_atomically
@@ -208,12 +207,8 @@ def _prepare_composition(task: FibreTask, net: Any, predictions: Any, real: list
         found = calibrate_shares(predictions, recipe.data.fibres, recipe.calibrate.coverage)
         edges, margin = ((), None) if found is None else (found.edges_share, found.margin)
         graph, photo = FibreGraph(net, edges_share=edges, margin=margin), None
+        dynamic = scan_axes()
         made = made_scans(CASES // 2, grid_nm=task.grid_nm, seed=recipe.seed)
-        wavelengths = Dim("wavelengths", min=2, max=SPECTRUM_POINTS)
-        dynamic = {
-            "wavelength_nm": {0: wavelengths},
-            "absorbance": {0: Dim("batch", max=1 << 24), 1: wavelengths},
-        }
     return Prepared(
         graph=graph,
         outputs=["shares", "low", "high", "unknown"],

@@ -7,12 +7,11 @@ import pandas as pd
 from torch.export import Dim
 
 from weft.card import PhotoCard
-from weft.limits import SPECTRUM_POINTS
 from weft_training.calibrate_shares import ShareCalibration, calibrate_shares
 from weft_training.given import Given, answered_from
 from weft_training.pair_task import PairTask
 from weft_training.photo_beside_scan import PairGraph, PairNet
-from weft_training.prepared import CASES, Inputs
+from weft_training.prepared import CASES, Inputs, scan_axes
 from weft_training.proof_inputs import made_photos, made_scans
 
 _CASES_OF_GIVEN = ((True, True), (True, False), (False, True))  # has_scan, has_photo
@@ -37,10 +36,7 @@ def margins_of(task: PairTask, predictions: pd.DataFrame, given: Given) -> Share
 
 def pair_axes() -> dict[str, dict[int, Any]]:
     """The graph's axes that a caller may vary."""
-    wavelengths = Dim("wavelengths", min=2, max=SPECTRUM_POINTS)
-    return {
-        "wavelength_nm": {0: wavelengths},
-        "absorbance": {0: Dim("batch", max=1 << 24), 1: wavelengths},
+    return scan_axes() | {
         "photos": {2: Dim("height", max=65535), 3: Dim("width", max=65535)},
         "size": {},
         "has_scan": {},
