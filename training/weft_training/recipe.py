@@ -17,7 +17,7 @@ from weft.errors import RecipeError
 from weft_training.belt_recipe import BeltAugment, BeltData, BeltModel, BeltVote
 from weft_training.pair_recipe import PhotoBeside
 from weft_training.preprocess_recipe import Branches, Step
-from weft_training.section import DataSection, FibreData, Section, one_source
+from weft_training.section import DataSection, FibreData, PhotoBackbone, Section, one_source
 
 
 class SplitSection(Section):
@@ -117,14 +117,8 @@ class SpectrumData(FibreData):
         return one_source(self)
 
 
-class WeightModel(Section):
-    backbone: str  # a name of timm
-    pretrained: str | None = None  # a timm or hf-hub tag, or the path of a .safetensors or .pth file
-    pretrained_classes: int | None = None  # classes of the file's classifier, where it has one: 1001
-    pad_type: str | None = None  # "same" for weights that came from TensorFlow
-    scaling: Literal["imagenet", "unit"] = "imagenet"  # unit: x / 127.5 - 1
+class WeightModel(PhotoBackbone):
     bands: tuple[str, ...] = ("red", "green", "blue")  # order of the C axis
-    input_px: int = Field(default=224, ge=32)
     freeze: Literal["none", "all"] | Annotated[int, Field(ge=1)] = "none"  # number: the first stages
     # Stages whose feature maps are read beside the pooled features, on the grid of the last: where in the
     # photo a thing lies and how much of it that covers, which pooled features forget.

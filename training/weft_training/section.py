@@ -40,6 +40,17 @@ class FibreData(DataSection):
         return self
 
 
+class PhotoBackbone(Section):
+    """A network of timm that looks at photos, and how they are put before it."""
+
+    backbone: str  # a name of timm
+    pretrained: str | None = None  # a timm or hf-hub tag, or the path of a .safetensors or .pth file
+    pretrained_classes: int | None = None  # classes of the file's classifier, where it has one: 1001
+    pad_type: str | None = None  # "same" for weights that came from TensorFlow
+    scaling: Literal["imagenet", "unit"] = "imagenet"  # unit: x / 127.5 - 1
+    input_px: int = Field(default=224, ge=32)
+
+
 def one_source(data: Data) -> Data:
     """ValueError, as a validator raises it, unless the data come from a manifest or from a simulator."""
     if (data.manifest is None) == (getattr(data, "simulate", None) is None):
