@@ -1,7 +1,7 @@
 """What one greedy client costs the service and a neighbour: many bodies that begin at once and never end.
 
     python benchmarks/greedy.py             2,000 bodies of 190 kB, all but their ends
-    python benchmarks/greedy.py --connections 3 --sent-kb 24000 --length 59000000
+    python benchmarks/greedy.py --connections 3 --sent-kb 24000 --length-bytes 59000000
 
 Linux: clients have addresses of their own. The neighbour sends photos of 12 megapixels, one after the other.
 """
@@ -54,7 +54,7 @@ class Neighbour:
         return {"answers": Counter(status for status, _ in answers), "slowest_ms": round(1000 * slowest)}
 
 
-async def begin(address: Address, *, sent_kb: int, length: int) -> str:
+async def begin(address: Address, *, sent_kb: int, length_bytes: int) -> str:
     """Send a part of one body, and no more; the status that came, or what else."""
     loop = asyncio.get_running_loop()
     head = "POST /v1/estimates HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -63,7 +63,7 @@ async def begin(address: Address, *, sent_kb: int, length: int) -> str:
         line.bind(("127.1.0.1", 0))
 
         async def send() -> None:
-            await loop.sock_sendall(line, f"{head}Content-Length: {length}\r\n\r\n{PART}".encode())
+            await loop.sock_sendall(line, f"{head}Content-Length: {length_bytes}\r\n\r\n{PART}".encode())
             for left in range(1000 * sent_kb, 0, -len(PIECE)):
                 await loop.sock_sendall(line, PIECE[:left])
 
@@ -86,7 +86,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         asking = asyncio.create_task(neighbour.ask())
         await asyncio.sleep(3)
         told: dict[str, Any] = {"before": neighbour.told() | {"mib": round(bill(served.pid).resident_mib)}}
-        each = {"sent_kb": options.sent_kb, "length": options.length}
+        each = {"sent_kb": options.sent_kb, "length_bytes": options.length_bytes}
         bodies = [asyncio.create_task(begin(served.address, **each)) for _ in range(options.connections)]
         for part in ("first_5_s", "next_5_s"):
             await asyncio.sleep(5)
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--connections", type=int, default=2000)
     parser.add_argument("--sent-kb", type=int, default=180, help="of each body")
-    parser.add_argument("--length", type=int, default=190_000, help="bytes that each body is said to have")
+    parser.add_argument("--length-bytes", type=int, default=190_000, help="that each body is said to have")
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
