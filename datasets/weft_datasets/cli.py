@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from weft.errors import WeftError
-
 FILE = click.Path(path_type=Path)
 
 
@@ -44,11 +42,8 @@ def import_(kind: str, source: Path, out: Path, **said: Any) -> None:
         raise click.UsageError(
             f"--axis, --quantity, --column, --name and --licence are for folder, not {kind}"
         )
-    try:
-        manifest = _folder(source, said) if kind == "folder" else import_source(kind, source)
-        written = write_manifest(manifest, out)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    manifest = _folder(source, said) if kind == "folder" else import_source(kind, source)
+    written = write_manifest(manifest, out)
     frame = written.frame
     click.echo(f"{out}: {len(frame)} captures ({written.kind}) of {frame['subject'].nunique()} subjects")
     for remark in written.notes.get("remarks", []):
@@ -88,13 +83,10 @@ def check(manifest: Path, html: Path | None) -> None:
     from weft_datasets.manifest import read_manifest
     from weft_datasets.page import write_page
 
-    try:
-        read = read_manifest(manifest, strict=False)
-        report = check_manifest(read)
-        if html is not None:
-            write_page(read, report, html)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    read = read_manifest(manifest, strict=False)
+    report = check_manifest(read)
+    if html is not None:
+        write_page(read, report, html)
     click.echo(report.text())
     if html is not None:
         click.echo(f"page: {html}")
@@ -131,7 +123,7 @@ def parcels(out: Path, *, bands: str, sheet: Path | None, **options: Any) -> Non
         manifest = write_parcels(out, bands=names, **options)
         if sheet is not None:
             write_contact_sheet(manifest, sheet)
-    except (WeftError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
     _made(manifest, out)
 
@@ -147,10 +139,7 @@ def faults(manifest: Path, out: Path, **options: Any) -> None:
     from weft_datasets.manifest import read_manifest
     from weft_datasets.spoil import write_spoilt
 
-    try:
-        made = write_spoilt(read_manifest(manifest), out, **options)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    made = write_spoilt(read_manifest(manifest), out, **options)
     counts = made.frame["fault"].fillna("good").value_counts().to_dict()
     click.echo(f"{out}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
 
@@ -171,7 +160,7 @@ def spectra(out: Path, **options: Any) -> None:
 
     try:
         manifest = write_spectra(out, **options)
-    except (WeftError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
     _made(manifest, out)
 
@@ -196,7 +185,7 @@ def pairs(out: Path, **options: Any) -> None:
 
     try:
         manifest = write_pairs(out, **options)
-    except (WeftError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
     _made(manifest, out)
 
@@ -217,7 +206,7 @@ def belt(line: Path, out: Path, *, sheet: Path | None, **options: Any) -> None:
         made = write_recording(line, out, **options)
         if sheet is not None:
             write_sheet(read_description(line), sheet, seconds=min(made.seconds, 6.0), seed=options["seed"])
-    except (WeftError, ValueError) as error:
+    except ValueError as error:
         raise click.ClickException(str(error)) from error
     click.echo(
         f"{out}: {made.pieces} pieces, {made.grams / 1000:.1f} kg in {made.seconds:g} s, "

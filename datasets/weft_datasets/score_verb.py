@@ -29,18 +29,14 @@ def score(manifest: Path, bundle: Path | None, out: Path, workers: int, ray: boo
     that was stopped goes on where it was; with --ray the answers are the same.
     """
     from weft.bundle import BUNDLED
-    from weft.errors import WeftError
     from weft_datasets.manifest import read_manifest
     from weft_datasets.score import score_manifest
 
     def tell(done: int, of: int) -> None:
         click.echo(f"{done} of {of}", err=True)
 
-    try:
-        if bundle is None:
-            kind = read_manifest(manifest, strict=False).kind
-            bundle = BUNDLED / {"photo": "weight.onnx", "spectrum": "fibre.onnx"}[kind]
-        report = score_manifest(manifest, bundle, out, workers=workers, ray=ray, tell=tell)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    if bundle is None:
+        kind = read_manifest(manifest, strict=False).kind
+        bundle = BUNDLED / {"photo": "weight.onnx", "spectrum": "fibre.onnx"}[kind]
+    report = score_manifest(manifest, bundle, out, workers=workers, ray=ray, tell=tell)
     click.echo(f"{out}: {report}")

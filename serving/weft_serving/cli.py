@@ -52,28 +52,24 @@ def serve(
     # Read when numpy is imported: its products here are small, threads for them take a line's time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # until all is made: looking for garbage took a fifth of the time to start
-    from weft.errors import WeftError
     from weft.memory import hold_little
     from weft_serving.run import run_service
     from weft_serving.settings import read_settings
 
     hold_little()
-    try:
-        settings = read_settings(
-            os.environ,
-            weight=weight,
-            fibre=fibre,
-            host=host,
-            port=port,
-            database_url=database,
-            keep_photos=keep_photos,
-            lines=lines,
-            workers=workers,
-            engine=engine,
-        )
-        run_service(settings, say=click.echo)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_settings(
+        os.environ,
+        weight=weight,
+        fibre=fibre,
+        host=host,
+        port=port,
+        database_url=database,
+        keep_photos=keep_photos,
+        lines=lines,
+        workers=workers,
+        engine=engine,
+    )
+    run_service(settings, say=click.echo)
 
 
 @click.command()
@@ -84,13 +80,9 @@ def serve(
 )
 def harvest(out: Path, database: str | None, photos: Path | None) -> None:
     """Turn kept, weighed estimates into a manifest to train on."""
-    from weft.errors import WeftError
     from weft_serving.harvest import harvest_manifest
     from weft_serving.settings import read_settings
 
-    try:
-        settings = read_settings(os.environ, database_url=database)
-        report = harvest_manifest(settings.database_url, out, photos=photos)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    settings = read_settings(os.environ, database_url=database)
+    report = harvest_manifest(settings.database_url, out, photos=photos)
     click.echo(f"{out}: {report}")

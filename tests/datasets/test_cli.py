@@ -2,12 +2,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from weft_datasets.cli import check, import_, simulate
+from weft.cli import main
 from weft_datasets.manifest import read_manifest
 
 Photos = Callable[..., Path]
+
+
+def weft(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -22,12 +26,9 @@ def mine(tmp_path: Path, write_photo: Photos) -> Path:
 
 def test_import_then_check_says_what_there_is(mine: Path) -> None:
     out = mine / "out" / "m.parquet"
-    run = CliRunner()
 
-    made = run.invoke(
-        import_, ["folder", str(mine / "data"), "--out", str(out), "--column", "subject=garment_id"]
-    )
-    checked = run.invoke(check, [str(out), "--html", str(mine / "report.html")])
+    made = weft("import", "folder", mine / "data", "--out", out, "--column", "subject=garment_id")
+    checked = weft("check", out, "--html", mine / "report.html")
 
     assert made.exit_code == 0, made.output
     assert "6 captures (photo) of 3 subjects" in made.output
@@ -40,11 +41,10 @@ def test_import_then_check_says_what_there_is(mine: Path) -> None:
 
 def test_check_exits_1_on_what_would_spoil_a_training(mine: Path) -> None:
     out = mine / "m.parquet"
-    run = CliRunner()
-    run.invoke(import_, ["folder", str(mine / "data"), "--out", str(out), "--column", "subject=garment_id"])
+    weft("import", "folder", mine / "data", "--out", out, "--column", "subject=garment_id")
     (mine / "data" / "2.jpg").unlink()
 
-    checked = run.invoke(check, [str(out)])
+    checked = weft("check", out)
 
     assert checked.exit_code == 1
     assert "SPOILS  1 file missing: data/2.jpg" in checked.output
@@ -55,13 +55,11 @@ def test_bad_values_are_imported_with_the_fault_said(mine: Path) -> None:
     table.write_text(table.read_text().replace(",100\n", ",80\n", 1))
     out = mine / "m.parquet"
 
-    made = CliRunner().invoke(
-        import_, ["folder", str(table), "--out", str(out), "--column", "subject=garment_id"]
-    )
+    made = weft("import", "folder", table, "--out", out, "--column", "subject=garment_id")
 
     assert made.exit_code == 0
     assert "fault: 1 compositions do not sum to 100 %: 0.jpg (80 %)" in made.output
-    assert CliRunner().invoke(check, [str(out)]).exit_code == 1
+    assert weft("check", out).exit_code == 1
 
 
 @pytest.mark.parametrize(
@@ -75,7 +73,7 @@ def test_bad_values_are_imported_with_the_fault_said(mine: Path) -> None:
     ],
 )
 def test_a_wrong_call_is_one_sentence(mine: Path, arguments: list[str], words: str) -> None:
-    result = CliRunner().invoke(import_, [text.format(data=mine / "data") for text in arguments])
+    result = weft("import", *(text.format(data=mine / "data") for text in arguments))
 
     assert result.exit_code != 0
     assert words in " ".join(result.output.split())
@@ -83,17 +81,15 @@ def test_a_wrong_call_is_one_sentence(mine: Path, arguments: list[str], words: s
 
 
 def test_check_of_nothing_is_one_sentence(tmp_path: Path) -> None:
-    result = CliRunner().invoke(check, [str(tmp_path / "none.parquet")])
+    result = weft("check", tmp_path / "none.parquet")
 
     assert result.exit_code == 1
     assert "no such manifest; make one with `weft import" in result.output
 
 
 def test_simulated_spectra_pass_the_check(tmp_path: Path) -> None:
-    run = CliRunner()
-
-    made = run.invoke(simulate, ["spectra", "--out", str(tmp_path), "--subjects", "40", "--seed", "3"])
-    checked = run.invoke(check, [str(tmp_path / "manifest.parquet")])
+    made = weft("simulate", "spectra", "--out", tmp_path, "--subjects", "40", "--seed", "3")
+    checked = weft("check", tmp_path / "manifest.parquet")
 
     assert made.exit_code == 0, made.output
     assert "of 40 subjects, simulated" in made.output
@@ -101,11 +97,10 @@ def test_simulated_spectra_pass_the_check(tmp_path: Path) -> None:
 
 
 def test_simulated_parcels_pass_the_check(tmp_path: Path) -> None:
-    run = CliRunner()
     options = ["--subjects", "6", "--seed", "3", "--photos", "1", "2", "--size-px", "96"]
 
-    made = run.invoke(simulate, ["parcels", "--out", str(tmp_path), *options])
-    checked = run.invoke(check, [str(tmp_path / "manifest.parquet")])
+    made = weft("simulate", "parcels", "--out", tmp_path, *options)
+    checked = weft("check", tmp_path / "manifest.parquet")
 
     assert made.exit_code == 0, made.output
     assert "of 6 subjects, simulated" in made.output

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from weft.bundle import load_bundle
+from weft.cli import main
 from weft.errors import ManifestError
 from weft.identifier import Identifier
 from weft.spectra import make_scan
@@ -20,7 +21,6 @@ from weft.weigher import Weigher
 from weft_datasets import score
 from weft_datasets.manifest import make_manifest, write_manifest
 from weft_datasets.score import score_manifest
-from weft_datasets.score_verb import score as verb
 
 NM = np.arange(900.0, 1701.0, 10.0)
 
@@ -192,14 +192,14 @@ def test_without_ray_the_option_says_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     asked = [str(parcels), "--bundle", str(tiny_weight_bundle), "--out", str(tmp_path / "s.parquet"), "--ray"]
 
-    done = CliRunner().invoke(verb, asked)
+    done = CliRunner().invoke(main, ["score", *asked])
 
     assert done.exit_code == 1
     assert "pip install 'weft[ray]'" in done.output
 
 
 def test_the_verb_takes_the_packages_own_bundle_and_says_what_it_did(parcels: Path, tmp_path: Path) -> None:
-    done = CliRunner().invoke(verb, [str(parcels), "--out", str(tmp_path / "scores.parquet")])
+    done = CliRunner().invoke(main, ["score", str(parcels), "--out", str(tmp_path / "scores.parquet")])
 
     assert done.exit_code == 0, done.output
     assert "scores.parquet: 4 parcels; " in done.output

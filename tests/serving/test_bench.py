@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from PIL import Image
 from starlette.testclient import TestClient
 
+from weft.cli import main
 from weft.errors import BenchError
 from weft_serving.bench import scenes
 from weft_serving.bench.bill import bill, shared_mib
-from weft_serving.bench.cli import bench
 from weft_serving.bench.load import Crew, Round, Work, arrivals, send_slowly
 from weft_serving.bench.measure import FloorRound, Found, Part, Plan, share_below
 from weft_serving.bench.page import page
@@ -313,7 +313,7 @@ def test_options_that_make_no_sense_are_told_in_one_line(
     options: list[str], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scenes, "PHOTO_SIDES", (320, 240))
-    result = CliRunner().invoke(bench, options)
+    result = CliRunner().invoke(main, ["bench", *options])
 
     assert result.exit_code == 1
     assert words in result.stderr
@@ -331,7 +331,7 @@ def test_options_that_make_no_sense_are_told_in_one_line(
 def test_what_would_fail_after_minutes_is_told_before_anything_is_made(
     options: list[str], words: str
 ) -> None:
-    result = CliRunner().invoke(bench, options)
+    result = CliRunner().invoke(main, ["bench", *options])
 
     assert result.exit_code == 1
     assert words in result.stderr

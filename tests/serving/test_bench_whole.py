@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from weft.cli import main
 from weft.errors import BenchError
 from weft_serving.bench import scenes
 from weft_serving.bench.bill import family
-from weft_serving.bench.cli import bench
 from weft_serving.bench.load import Work
 from weft_serving.bench.served import Served
 
@@ -24,7 +24,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /
 def test_the_whole_bench_runs_and_its_figures_make_sense(tiny_weight_bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "bench.html"
     result = CliRunner().invoke(
-        bench, ["--quick", "--json", "--html", str(out), "--bundle", str(tiny_weight_bundle)]
+        main, ["bench", "--quick", "--json", "--html", str(out), "--bundle", str(tiny_weight_bundle)]
     )
 
     assert result.exit_code == 0, result.stderr
@@ -48,14 +48,12 @@ def test_the_whole_bench_runs_and_its_figures_make_sense(tiny_weight_bundle: Pat
 def test_a_server_that_runs_already_is_measured_by_its_address(tiny_weight_bundle: Path) -> None:
     server = Served(tiny_weight_bundle, {})
     url = f"http://127.0.0.1:{server.address.port}"
-    chosen = ["--quick", "--json", "--only", "frame_http", "--bundle", str(tiny_weight_bundle), "--url", url]
+    quick = ["bench", "--quick", "--json", "--only", "frame_http", "--url", url]
     try:
         frame = Work("frame", scenes.make_frames(1), [None], 0.0)
         asyncio.run(server.wait(frame))
-        result = CliRunner().invoke(bench, chosen)
-        other = CliRunner().invoke(
-            bench, [*chosen[:4], "--url", url]
-        )  # the package's bundle is not served there
+        result = CliRunner().invoke(main, [*quick, "--bundle", str(tiny_weight_bundle)])
+        other = CliRunner().invoke(main, quick)  # the package's bundle is not served there
     finally:
         server.close()
 

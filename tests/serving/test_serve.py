@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 
 FORM = "multipart/form-data; boundary=b"
 PART_WITHOUT_ITS_END = '--b\r\nContent-Disposition: form-data; name="wrap"\r\n\r\nbag\r\n--bX'
-SERVE = [sys.executable, "-c", "from weft_serving.cli import serve; serve()"]
+SERVE = [sys.executable, "-m", "weft", "serve"]
 
 
 class Server:

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from PIL import Image
 
 from weft.bundle import load_bundle
+from weft.cli import main
 from weft.errors import ManifestError
 from weft.marks import MarkHint
 from weft.weigher import Weigher
 from weft_datasets.manifest import Manifest, make_manifest, write_manifest
-from weft_training.cli import evaluate as verb
 from weft_training.evaluate import answers_of, evaluate, known_shares, saw
 
 NM = np.arange(900.0, 1701.0, 10.0)
@@ -268,7 +268,8 @@ def test_the_verb_prints_the_headlines_and_where_the_page_is(
     photos: Manifest, tiny_weight_bundle: Path, tmp_path: Path
 ) -> None:
     told = CliRunner().invoke(
-        verb, [str(tiny_weight_bundle), str(photos.root / "photos.parquet"), "--out", str(tmp_path)]
+        main,
+        ["evaluate", str(tiny_weight_bundle), str(photos.root / "photos.parquet"), "--out", str(tmp_path)],
     )
 
     assert told.exit_code == 0, told.output
@@ -277,7 +278,7 @@ def test_the_verb_prints_the_headlines_and_where_the_page_is(
 
 
 def test_the_verb_says_what_is_wrong_in_one_line(tiny_fibre_bundle: Path, photos: Manifest) -> None:
-    told = CliRunner().invoke(verb, [str(tiny_fibre_bundle), str(photos.root / "photos.parquet")])
+    told = CliRunner().invoke(main, ["evaluate", str(tiny_fibre_bundle), str(photos.root / "photos.parquet")])
 
     assert told.exit_code == 1
     assert told.output.startswith("Error: manifest 'made-photos' holds photo rows")

@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from weft.bundle import load_bundle
+from weft.cli import main
 from weft.errors import GridMismatchError, ManifestError, RecalibrationError, WeftError, WrongTaskError
 from weft.identifier import Identifier
 from weft.spectra import make_scan
 from weft_datasets.importers.folder import read
 from weft_datasets.manifest import write_manifest
-from weft_training.cli import recalibrate as verb
 from weft_training.recalibrate import recalibrate
 from weft_training.share_correction import Correction
 
@@ -271,9 +271,9 @@ def test_the_verb_says_what_was_gained_and_what_is_lost(
     tiny_fibre_bundle: Path, known: Table, tmp_path: Path
 ) -> None:
     table = known([0.2, 0.35, 0.5, 0.65, 0.8])
-    words = [str(tiny_fibre_bundle), str(table), "--out", str(tmp_path / "new.onnx")]
+    words = ["recalibrate", str(tiny_fibre_bundle), str(table), "--out", str(tmp_path / "new.onnx")]
 
-    said = CliRunner().invoke(verb, words)
+    said = CliRunner().invoke(main, words)
 
     assert said.exit_code == 0, said.output
     assert "slope and bias from 5 swatches; those left out err by" in said.output
@@ -284,9 +284,9 @@ def test_the_verb_ends_in_one_line_where_it_cannot(
     tiny_fibre_bundle: Path, known: Table, tmp_path: Path
 ) -> None:
     table = known([0.2, 0.5, 0.8])
-    words = [str(tiny_fibre_bundle), str(table), "--out", str(tmp_path / "new.onnx")]
+    words = ["recalibrate", str(tiny_fibre_bundle), str(table), "--out", str(tmp_path / "new.onnx")]
 
-    said = CliRunner().invoke(verb, words)
+    said = CliRunner().invoke(main, words)
 
     assert said.exit_code == 1
     assert said.output.startswith("Error: ")

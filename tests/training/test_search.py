@@ -14,9 +14,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from weft.cli import main
 from weft.errors import RecipeError, RunError
 from weft_training import search as searching
-from weft_training.cli import search as verb
 from weft_training.recipe import Recipe, load_recipe
 from weft_training.search import Search, open_study, run_search, work
 from weft_training.search_measure import AfterFold
@@ -196,8 +196,8 @@ def test_the_verb_prints_json_and_says_what_is_wrong_in_one_line(
 ) -> None:
     ask = [str(spectra_recipe), "optim.epochs=1", "--space", str(space), "--runs", str(tmp_path / "runs")]
 
-    done = CliRunner().invoke(verb, [*ask, "--trials", "2", "--again", "1", "--json"])
-    again = CliRunner().invoke(verb, [*ask, "--trials", "2"])
+    done = CliRunner().invoke(main, ["search", *ask, "--trials", "2", "--again", "1", "--json"])
+    again = CliRunner().invoke(main, ["search", *ask, "--trials", "2"])
 
     assert json.loads(done.stdout)["objective"] == "mae_points"
     assert again.exit_code == 1

@@ -1,11 +1,12 @@
-"""The training verbs of `weft`: each a thin shell over one function. Heavy imports stand inside the verbs."""
+"""The training verbs of `weft`: each a thin shell over one function. Heavy imports stand inside the verbs.
+
+`weft` itself prints a WeftError as one line: `weft.cli`.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import click
-
-from weft.errors import WeftError
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _LAST = "last"
@@ -26,13 +27,10 @@ def train(recipe: Path, overrides: tuple[str, ...], runs: Path, resume: str | No
     """Train by RECIPE, with KEY=VALUE laid over it (optim.epochs=3), and export the result."""
     from weft_training.recipe import load_recipe
 
-    try:
-        settings = load_recipe(recipe, overrides)  # before torch: a misspelt key is said at once
-        from weft_training.train import train_run
+    settings = load_recipe(recipe, overrides)  # before torch: a misspelt key is said at once
+    from weft_training.train import train_run
 
-        report = train_run(settings, runs=runs, resume=resume, last=_LAST)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    report = train_run(settings, runs=runs, resume=resume, last=_LAST)
     if report is not None:  # several processes: one of them reports
         click.echo(report)
 
@@ -44,13 +42,10 @@ def export(run: Path, out: Path | None) -> None:
     """Write the final net of RUN as one sealed bundle."""
     from weft_training.run import open_run
 
-    try:
-        opened = open_run(run)
-        from weft_training.export import export_run  # torch takes seconds; keep --help instant
+    opened = open_run(run)
+    from weft_training.export import export_run  # torch takes seconds; keep --help instant
 
-        report = export_run(opened, out if out is not None else run / "bundle.onnx")
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    report = export_run(opened, out if out is not None else run / "bundle.onnx")
     proof = report.card.proof
     click.echo(
         f"{report.path}: within {proof.measured:.1e} of torch on {proof.cases} inputs "
@@ -74,12 +69,9 @@ def evaluate(bundle: Path, manifest: Path, out: Path | None, as_json: bool, stra
         _meet_strangers(bundle, manifest)
         return
     folder = out if out is not None else Path("runs/evaluation") / f"{bundle.stem}-on-{manifest.stem}"
-    try:
-        from weft_training.evaluate import evaluate as measure
+    from weft_training.evaluate import evaluate as measure
 
-        found = measure(bundle, manifest, folder, quiet=as_json)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    found = measure(bundle, manifest, folder, quiet=as_json)
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
@@ -96,10 +88,7 @@ def _meet_strangers(bundle: Path, folder: Path) -> None:
     from weft_training.strange_photos import measure_strangers
 
     beside = bundle.parent / "predictions.parquet"  # of the run that made it
-    try:
-        found = measure_strangers(bundle, folder, held_out=beside if beside.is_file() else None)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    found = measure_strangers(bundle, folder, held_out=beside if beside.is_file() else None)
     against = "" if found.auroc is None else f"; AUROC {found.auroc:.3f} against its own photos, held out"
     click.echo(
         f"{found.called_unfamiliar:.1%} of {found.photos} photos are called unfamiliar, at a false-alarm "
@@ -117,12 +106,9 @@ def _meet_strangers(bundle: Path, folder: Path) -> None:
 @click.option("--version", help="Of the new bundle.  [default: BUNDLE's with -recalibrated]")
 def recalibrate(bundle: Path, known: Path, out: Path, name: str | None, version: str | None) -> None:
     """Move the fibre BUNDLE by the swatches in KNOWN: a table with compositions, or a manifest."""
-    try:
-        from weft_training.recalibrate import recalibrate as move
+    from weft_training.recalibrate import recalibrate as move
 
-        report = move(bundle, known, out, name=name, version=version)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    report = move(bundle, known, out, name=name, version=version)
     found = report.card.recalibration
     assert found is not None, "what was recalibrated says so"
     click.echo(
@@ -143,12 +129,9 @@ def recalibrate(bundle: Path, known: Path, out: Path, name: str | None, version:
 @click.option("--on-trial", is_flag=True, help="As challenger: compared on live traffic, answering nobody.")
 def promote(name: str, version: str, bundles: Path, runs: Path, uri: str | None, on_trial: bool) -> None:
     """Put VERSION (a number, or `challenger`) of NAME into service; a running server takes it up."""
-    try:
-        from weft_training.promote import promote as install
+    from weft_training.promote import promote as install
 
-        done = install(name, version, bundles=bundles, runs=runs, uri=uri, on_trial=on_trial)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    done = install(name, version, bundles=bundles, runs=runs, uri=uri, on_trial=on_trial)
     place = "on trial" if on_trial else "now champion"
     click.echo(f"{done.path}: {done.name} {done.version}, {place} (sha256 {done.sha256[:16]})")
 
@@ -169,27 +152,24 @@ def promote(name: str, version: str, bundles: Path, runs: Path, uri: str | None,
 @click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
 def leaderboard(lines: tuple[str, ...], out: Path, listed: bool, as_json: bool, **places: Path) -> None:
     """Measure LINEs (default: all) of the table of results and write it; a line that fails stops no other."""
-    try:
-        from weft_training.leaderboard import LINES, Board, find_lines, measure_lines
-        from weft_training.leaderboard_page import said
-        from weft_training.result_files import as_json_text, write_results
+    from weft_training.leaderboard import LINES, Board, find_lines, measure_lines
+    from weft_training.leaderboard_page import said
+    from weft_training.result_files import as_json_text, write_results
 
-        chosen = find_lines(lines)
-        if listed:
-            for line in chosen:
-                click.echo(said(line))
-            return
-        board = Board(**places, say=lambda text: click.echo(text, err=True))
-        measured: list[Any] = []
+    chosen = find_lines(lines)
+    if listed:
+        for line in chosen:
+            click.echo(said(line))
+        return
+    board = Board(**places, say=lambda text: click.echo(text, err=True))
+    measured: list[Any] = []
 
-        def keep(line: Any, result: Any, found: Any) -> None:
-            write_results(out, LINES, [(line, result, found)])  # each at once: a later line may be killed
-            measured.append(result)
-            click.echo(said(line, result), err=as_json)
+    def keep(line: Any, result: Any, found: Any) -> None:
+        write_results(out, LINES, [(line, result, found)])  # each at once: a later line may be killed
+        measured.append(result)
+        click.echo(said(line, result), err=as_json)
 
-        failed = measure_lines(board, chosen, keep)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    failed = measure_lines(board, chosen, keep)
     if as_json:
         click.echo(as_json_text(measured))
     else:
@@ -233,15 +213,12 @@ def search(
     """Try settings of RECIPE out of fold, by subject, and write the best for `weft train`."""
     from weft_training.recipe import load_recipe
 
-    try:
-        settings = load_recipe(recipe, overrides)
-        from weft_training.search_run import search_recipe
+    settings = load_recipe(recipe, overrides)
+    from weft_training.search_run import search_recipe
 
-        found = search_recipe(
-            settings, space or recipe.parent / "search" / recipe.name, runs=runs, resume=resume, **more
-        )
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    found = search_recipe(
+        settings, space or recipe.parent / "search" / recipe.name, runs=runs, resume=resume, **more
+    )
     if as_json:
         import json
 

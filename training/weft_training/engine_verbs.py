@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 
-from weft.errors import WeftError
-
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
@@ -32,12 +30,9 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 )
 def admit(bundle: Path, manifest: Path | None, engine: Any, out: Path, most: float, most_loss: float) -> None:
     """Measure how another engine answers for BUNDLE, and write its bound on the card of a new one."""
-    try:
-        from weft_training.admit import admit as measure
+    from weft_training.admit import admit as measure
 
-        found = measure(bundle, engine, out, manifest_path=manifest, most=most, most_loss_percent=most_loss)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    found = measure(bundle, engine, out, manifest_path=manifest, most=most, most_loss_percent=most_loss)
     click.echo(f"{found.path}: {engine} is admitted, measured on {found.proof.cases} inputs")
     for name, far in found.proof.measured.items():
         click.echo(f"  {name} differs by up to {far:.2g}, bound {found.proof.bound[name]:.2g}")
@@ -59,12 +54,9 @@ def admit(bundle: Path, manifest: Path | None, engine: Any, out: Path, most: flo
 @click.option("--out", type=_OUT, required=True, help="The new bundle's file.")
 def quantize(bundle: Path, precision: Any, manifest: Path, most_loss: float, out: Path) -> None:
     """Write BUNDLE with an int8 or fp16 backbone, if that costs little; say whether it is faster here."""
-    try:
-        from weft_training.quantize import quantize as write
+    from weft_training.quantize import quantize as write
 
-        done = write(bundle, precision, manifest, out, most_loss_percent=most_loss)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    done = write(bundle, precision, manifest, out, most_loss_percent=most_loss)
     click.echo(f"{done.path}: {done.shrunk:.0%} of the bytes, bound {done.card.proof.bound:.2g}")
     click.echo(f"  {done.loss}")
     click.echo(f"  {done.speed}")

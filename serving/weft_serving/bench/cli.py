@@ -44,7 +44,6 @@ def bench(as_json: bool, html: Path | None, **chosen: Any) -> None:
     import signal
     import sys
 
-    from weft.errors import WeftError
     from weft_serving.bench.report import lines
     from weft_serving.bench.run import run_bench
 
@@ -61,7 +60,7 @@ def bench(as_json: bool, html: Path | None, **chosen: Any) -> None:
             from weft_serving.bench.page import page
 
             html.write_text(page(told), encoding="utf-8")
-    except (WeftError, OSError) as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from error
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from weft.errors import StoreError, WeftError
+from weft.errors import StoreError
 
 if TYPE_CHECKING:
     from weft_serving.store import Store
@@ -34,8 +34,6 @@ def check(file: Path, bundle: Path | None) -> None:
     except RuleError as error:
         click.echo(findings_text(error.findings), err=True)
         raise click.ClickException(f"{file}: these lanes cannot be decided by") from error
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @line.command()
@@ -60,7 +58,7 @@ def plan(file: Path, pieces: Path | None, bundle: Path | None, out: Path | None,
         found = plan_line(file, pieces, bundle)
         if out is not None:
             out.write_text(draw_plan(found), encoding="utf-8")
-    except (WeftError, OSError) as error:
+    except OSError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(figures(found), indent=2) if as_json else plan_table(found))
     if out is not None and not as_json:
@@ -80,10 +78,7 @@ def calibrate(target: Path, file: Path, white: bool) -> None:
     from weft_serving.line.see.calibrate import calibrate as run
     from weft_serving.line.see.calibrate import corrected_yaml
 
-    try:
-        found = run(target, read_description(file), white_target=white)
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+    found = run(target, read_description(file), white_target=white)
     fit = found.registration
     click.echo(
         f"# moved {fit.shift_mm:+.1f} mm along, {fit.left_shift_mm:+.1f} mm across, scale x {fit.scale:.4f}; "
@@ -139,15 +134,12 @@ def report(
     from weft_serving.line.past.report import make_shift
     from weft_serving.line.past.report_page import write_report
 
+    store = _kept_store(database)
     try:
-        store = _kept_store(database)
-        try:
-            shift = make_shift(store, name, *_span(start, end, 8.0))
-            written = write_report(shift, out, csv_out)
-        finally:
-            store.close()
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+        shift = make_shift(store, name, *_span(start, end, 8.0))
+        written = write_report(shift, out, csv_out)
+    finally:
+        store.close()
     alarms = f"{len(shift.alarms)} alarm{'' if len(shift.alarms) == 1 else 's'}"
     simulated = ", simulated" if shift.simulated else ""
     click.echo(
@@ -182,13 +174,10 @@ def verify(name: str, database: str | None, **asked: Any) -> None:
     """
     from weft_serving.line.past.verify_verb import Asked, verify_line
 
+    store = _kept_store(database)
     try:
-        store = _kept_store(database)
-        try:
-            asked["start"], asked["end"] = _span(asked["start"], asked["end"], 24.0)
-            for said in verify_line(store, name, Asked(**asked)):
-                click.echo(said)
-        finally:
-            store.close()
-    except WeftError as error:
-        raise click.ClickException(str(error)) from error
+        asked["start"], asked["end"] = _span(asked["start"], asked["end"], 24.0)
+        for said in verify_line(store, name, Asked(**asked)):
+            click.echo(said)
+    finally:
+        store.close()

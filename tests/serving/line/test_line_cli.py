@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from weft_serving.line.cli import line
+from weft.cli import main
 
 LINES = Path("configs/lines")
 TRIAL = runpy.run_path(str(Path(__file__).parents[2] / "trial_pieces.py"))
 
 
 def run(*words: object) -> Result:
-    return CliRunner().invoke(line, [str(word) for word in words])
+    return CliRunner().invoke(main, ["line", *map(str, words)])
 
 
 def changed(path: Path, old: str, new: str) -> Path:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from weft.cli import main
 from weft.errors import LineError, StoreError
 from weft.line.records import Decision
 from weft.line.rules import read_rules
 from weft_datasets.manifest import read_manifest
-from weft_serving.line.cli import line
 from weft_serving.line.past.archive import Kept, LineArchive
 from weft_serving.line.past.checks import Checks
 from weft_serving.line.past.purity import Checked, clopper_pearson, measure
@@ -220,7 +220,9 @@ def test_the_verb_draws_takes_back_and_says_what_was_measured(
     store: Store, tmp_path: Path, database_url: str
 ) -> None:
     def run(*asked: str) -> Any:
-        return CliRunner().invoke(line, ["verify", "--line", "demo", "--database", database_url, *asked])
+        return CliRunner().invoke(
+            main, ["line", "verify", "--line", "demo", "--database", database_url, *asked]
+        )
 
     nothing = run()
     assert nothing.exit_code == 1
