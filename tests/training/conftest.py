@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,12 +27,35 @@ def runs(empty_registry: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def spectra_recipe(tmp_path: Path) -> Path:
+def write_made(tmp_path: Path) -> Callable[..., Path]:
+    """Writes made captures as a manifest, and a recipe of seconds that reads it: the path of that."""
+
+    def write(name: str, rows: list[dict[str, Any]], *, data: dict[str, Any], **sections: Any) -> Path:
+        import yaml
+
+        from weft_datasets.manifest import make_manifest, write_manifest
+
+        table = tmp_path / f"{name}.parquet"
+        made = make_manifest(pd.DataFrame(rows), root=tmp_path, name=name, notes={"simulated": True})
+        write_manifest(made, table)
+        recipe = {
+            "seed": 3,
+            "name": name,
+            "data": {"manifest": str(table)} | data,
+            "compute": {"cache": str(tmp_path / "cache")},
+            "export": {"name": name, "dataset": f"{len(rows)} made captures"},
+            "track": None,
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(recipe | sections))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def spectra_recipe(write_made: Callable[..., Path]) -> Path:
     """A recipe of seconds on 24 made garments of three fibres, two scans each, and four strangers."""
-    import yaml
-
-    from weft_datasets.manifest import make_manifest, write_manifest
-
     rng = np.random.default_rng(5)
     grids = [np.arange(900.0, 1701.0, 10.0), np.linspace(900.0, 1700.0, 228)]  # of two instruments
     fibres = ("cotton", "polyester", "wool")
@@ -55,39 +79,27 @@ def spectra_recipe(tmp_path: Path) -> Path:
                     "unknown_pct": 100.0 * (subject >= 24),
                 }
             )
-    notes = {"simulated": True}
-    manifest = make_manifest(pd.DataFrame(rows), root=tmp_path, name="made garments", notes=notes)
-    write_manifest(manifest, tmp_path / "made.parquet")
-    recipe = {
-        "seed": 3,
-        "name": "made",
-        "task": "composition",
-        "data": {"manifest": str(tmp_path / "made.parquet"), "fibres": list(fibres)},
-        "split": {"scheme": "folds", "folds": 2},
-        "model": {
+    return write_made(
+        "made",
+        rows,
+        task="composition",
+        data={"fibres": list(fibres)},
+        split={"scheme": "folds", "folds": 2},
+        model={
             "grid": {"from_nm": 920, "to_nm": 1680, "step_nm": 10},
             "preprocess": [{"kind": "snv"}],
             "trunk": "mlp",
             "hidden": 8,
         },
-        "augment": {"noise": 0.01, "shift_nm": 3.0, "blend": 0.2},
-        "optim": {"epochs": 4, "batch": 16, "peak_lr": 0.01},
-        "compute": {"cache": str(tmp_path / "cache")},
-        "export": {"name": "made", "dataset": "28 made subjects"},
-        "track": None,
-    }
-    path = tmp_path / "made.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    return path
+        augment={"noise": 0.01, "shift_nm": 3.0, "blend": 0.2},
+        optim={"epochs": 4, "batch": 16, "peak_lr": 0.01},
+    )
 
 
 @pytest.fixture
-def photos_recipe(tmp_path: Path) -> Path:
+def photos_recipe(write_made: Callable[..., Path], tmp_path: Path) -> Path:
     """A recipe of seconds on 8 made parcels, two photos each: the brighter the heavier."""
-    import yaml
     from PIL import Image
-
-    from weft_datasets.manifest import make_manifest, write_manifest
 
     rng = np.random.default_rng(6)
     rows = []
@@ -105,32 +117,22 @@ def photos_recipe(tmp_path: Path) -> Path:
                     "season": "winter" if subject % 2 else None,
                 }
             )
-    write_manifest(
-        make_manifest(pd.DataFrame(rows), root=tmp_path, name="made parcels", notes={"simulated": True}),
-        tmp_path / "parcels.parquet",
-    )
-    recipe = {
-        "seed": 3,
-        "name": "parcels",
-        "task": "weight",
-        "data": {"manifest": str(tmp_path / "parcels.parquet"), "decode_px": 64, "max_photos": 2},
-        "split": {"scheme": "folds", "folds": 2},
-        "model": {
+    return write_made(
+        "parcels",
+        rows,
+        task="weight",
+        data={"decode_px": 64, "max_photos": 2},
+        split={"scheme": "folds", "folds": 2},
+        model={
             "backbone": "test_efficientnet",
             "input_px": 32,
             "hidden": 8,
             "freeze": "all",
             "init": "ridge",
         },
-        "augment": {"views": 1},
-        "optim": {"epochs": 2, "batch": 8, "peak_lr": 0.001},
-        "compute": {"cache": str(tmp_path / "cache")},
-        "export": {"name": "parcels", "dataset": "8 made parcels"},
-        "track": None,
-    }
-    path = tmp_path / "parcels.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    return path
+        augment={"views": 1},
+        optim={"epochs": 2, "batch": 8, "peak_lr": 0.001},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 
 from weft.bundle import load_bundle
 from weft.errors import ManifestError, RecipeError
 from weft.identifier import Identifier
 from weft.spectra import make_scan
-from weft_datasets.manifest import make_manifest, write_manifest
 from weft_training.data import load_captures
 from weft_training.export import export_run
 from weft_training.fibre_task import FibreTask
@@ -36,7 +33,7 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture
-def write_recipe(tmp_path: Path) -> Write:
+def write_recipe(write_made: Write, tmp_path: Path) -> Write:
     """18 swatches of three fibres, two weak scans each; a photo of most, in the fibre's colour if `told`."""
 
     def write(*, told: bool = True, share: bool = False, **model: Any) -> Path:
@@ -60,33 +57,24 @@ def write_recipe(tmp_path: Path) -> Write:
                         **{f"{name}_pct": 100.0 * (name == FIBRES[place]) for name in FIBRES},
                     }
                 )
-        made = make_manifest(pd.DataFrame(rows), root=tmp_path, name="made", notes={"simulated": True})
-        write_manifest(made, tmp_path / "made.parquet")
-        photo_section = {"backbone": "test_efficientnet", "input_px": 32, "decode_px": 48, "views": 1}
-        recipe = {
-            "seed": 3,
-            "name": "pairs",
-            "task": "composition",
-            "data": {"manifest": str(tmp_path / "made.parquet"), "fibres": list(FIBRES)},
-            "split": {"scheme": "folds", "folds": 3},
-            "model": {
-                "grid": {"from_nm": 920, "to_nm": 1680, "step_nm": 10},
-                "preprocess": [{"kind": "snv"}],
-                "init": "lda",
-                "shrinkage": 0.3,
-                "novelty": {"components": 3},
-                "photo": photo_section,
-            }
-            | model,
-            "augment": {"views": 1, "noise": 0.01},
-            "optim": {"epochs": 0, "batch": 16, "peak_lr": 0.01},
-            "compute": {"cache": str(tmp_path / "cache")},
-            "export": {"name": "pairs", "dataset": "18 made swatches"},
-            "track": None,
+        section = {
+            "grid": {"from_nm": 920, "to_nm": 1680, "step_nm": 10},
+            "preprocess": [{"kind": "snv"}],
+            "init": "lda",
+            "shrinkage": 0.3,
+            "novelty": {"components": 3},
+            "photo": {"backbone": "test_efficientnet", "input_px": 32, "decode_px": 48, "views": 1},
         }
-        path = tmp_path / "pairs.yaml"
-        path.write_text(yaml.safe_dump(recipe))
-        return path
+        return write_made(
+            "pairs",
+            rows,
+            task="composition",
+            data={"fibres": list(FIBRES)},
+            split={"scheme": "folds", "folds": 3},
+            model=section | model,
+            augment={"views": 1, "noise": 0.01},
+            optim={"epochs": 0, "batch": 16, "peak_lr": 0.01},
+        )
 
     return write
 
