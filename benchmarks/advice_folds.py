@@ -10,7 +10,7 @@ import numpy as np
 
 from weft_training.advice import GOOD, chances_left_out, fit_judge, read_photos
 from weft_training.recipe import WeightRecipe, load_recipe
-from weft_training.weight_task import build_stem
+from weft_training.weight_stem import build_stem
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ import numpy as np
 import onnxruntime as ort
 
 from weft.bundle import BUNDLED
-from weft.engines import ENGINES, EngineName, fits_here, start_engine
+from weft.engine_names import ENGINES, EngineName
+from weft.engines import fits_here, start_engine
 
 SIDES = (240, 320)  # what a frame of 640 x 480 is decoded to
 BATCHES = (1, 4, 8)
@@ -37,6 +38,7 @@ def inputs(batch: int) -> dict[str, Any]:
         "size": np.full((batch, 1, 2), SIDES),
         "mask": np.ones((batch, 1), np.bool_),
         "mm_per_pixel": np.zeros((batch, 1), np.float32),
+        "mark_at": np.zeros((batch, 1, 3), np.float32),
         "season": np.zeros(batch, np.int64),
         "wrap": np.zeros(batch, np.int64),
     }

@@ -14,7 +14,7 @@ from weft.bundle import Bundle
 from weft.card import SEASONS, WRAPS
 from weft.errors import InputError, PhotoError, WrongPhotosError, WrongTaskError
 from weft.judgement import disagree, judge
-from weft.marks import SEARCH_PX, Mark, MarkHint, find_mark
+from weft.marks import NOWHERE, SEARCH_PX, Mark, MarkAt, MarkHint, find_mark
 from weft.photos import Photo, PhotoFile, decode_photo
 from weft.quality import Advice, advise, in_order
 from weft.stages import Stage, untold
@@ -52,6 +52,7 @@ class PreparedPixels(NamedTuple):
     photo: Photo
     mark: Mark | None
     mm_per_pixel: float  # of `photo.pixels`; 0 unknown
+    mark_at: MarkAt = NOWHERE  # in `photo.pixels`
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Prepared:
     Args:
         pixels: Shape (H, W, C), the bundle's bands in its order; None where the file could not be decoded.
         mm_per_pixel: Of `pixels`; 0 unknown.
+        mark_at: In `pixels`, where the scale is known.
         finding: What the answer says about this photo.
         photo: The decoded photo behind it, RGB; None for a broken file or bands that come from elsewhere.
     """
@@ -69,6 +71,7 @@ class Prepared:
     mm_per_pixel: float
     finding: PhotoFinding
     photo: Photo | None = None
+    mark_at: MarkAt = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,11 @@ def prepare_pixels(
         return PreparedPixels(photo, None, 0.0)
     with stage("mark"):
         mark = _search(data, hint)
-    return PreparedPixels(photo, mark, 0.0 if mark is None else mark.mm_per_pixel * photo.full_per_pixel)
+    if mark is None:
+        return PreparedPixels(photo, None, 0.0)
+    return PreparedPixels(
+        photo, mark, mark.mm_per_pixel * photo.full_per_pixel, mark.at(photo.full_per_pixel)
+    )
 
 
 def _search(data: PhotoFile, hint: MarkHint) -> Mark | None:
@@ -133,6 +140,7 @@ def stack(subjects: Sequence[Subject]) -> dict[str, NDArray[Any]]:
     size = np.zeros((len(subjects), most, 2), np.int64)
     mask = np.zeros((len(subjects), most), np.bool_)
     mm_per_pixel = np.zeros((len(subjects), most), np.float32)
+    mark_at = np.zeros((len(subjects), most, 3), np.float32)
     for b, kept in enumerate(usable):
         for n, (prepared, pixels) in enumerate(zip(kept, arrays[b], strict=True)):
             height, width = pixels.shape[:2]
@@ -140,11 +148,13 @@ def stack(subjects: Sequence[Subject]) -> dict[str, NDArray[Any]]:
             size[b, n] = height, width
             mask[b, n] = True
             mm_per_pixel[b, n] = prepared.mm_per_pixel
+            mark_at[b, n] = prepared.mark_at
     return {
         "photos": photos,
         "size": size,
         "mask": mask,
         "mm_per_pixel": mm_per_pixel,
+        "mark_at": mark_at,
         "season": np.array([_index(subject.season, SEASONS, "season") for subject in subjects], np.int64),
         "wrap": np.array([_index(subject.wrap, WRAPS, "wrap") for subject in subjects], np.int64),
     }
@@ -187,7 +197,7 @@ class Weigher:
                 f"a photo has the bands red, green, blue, this bundle needs {', '.join(bands)}; "
                 "load a bundle for photos"
             )
-        photo, mark, mm_per_pixel = prepare_pixels(
+        photo, mark, mm_per_pixel, mark_at = prepare_pixels(
             data, decode_px=self._weight.decode_px, hint=hint, stage=self._stage
         )
         with self._stage("judge"):
@@ -197,7 +207,7 @@ class Weigher:
         if bands != _PHOTO_BANDS:
             planes = planes[[_PHOTO_BANDS.index(band) for band in bands]]
         pixels = planes.transpose(1, 2, 0)
-        return Prepared(pixels, mm_per_pixel, PhotoFinding(not advice, advice, mark), photo)
+        return Prepared(pixels, mm_per_pixel, PhotoFinding(not advice, advice, mark), photo, mark_at)
 
     def prepare_all(self, files: Sequence[PhotoFile], hint: MarkHint | None = None) -> tuple[Prepared, ...]:
         """Prepare the photos of one request; a file that cannot be decoded is `broken` among good ones.
@@ -263,7 +273,7 @@ class Weigher:
             photo, mark = photos[n], photos[n].finding.mark
             advice = in_order((*photo.finding.advice, *verdict.advice))
             finding = PhotoFinding(verdict.usable, advice, mark, verdict.strangeness)
-            photos[n] = Prepared(photo.pixels, photo.mm_per_pixel, finding, photo.photo)
+            photos[n] = replace(photo, finding=finding)
         return Subject(photos, subject.season, subject.wrap)
 
     def _estimate(self, subject: Subject, answer: dict[str, float] | None, doubtful: bool) -> Estimate:

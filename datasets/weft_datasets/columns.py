@@ -30,6 +30,9 @@ TYPES: Final[dict[str, pa.DataType]] = {
     "mark": pa.string(),
     "mark_mm": pa.float64(),
     "mark_mm_per_pixel_truth": pa.float64(),
+    "mark_x_px_truth": pa.float64(),  # of its middle, in pixels of the whole photo
+    "mark_y_px_truth": pa.float64(),
+    "mark_tilt_degrees_truth": pa.float64(),
     "instrument": pa.string(),
     "quantity": pa.string(),  # what was measured; `absorbance` is already converted
     "site": pa.string(),

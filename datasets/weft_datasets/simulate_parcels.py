@@ -31,6 +31,14 @@ from weft_datasets.render.scene import Scene, render
 from weft_datasets.render.sensor import develop
 
 RGB = ("red", "green", "blue")
+_MARK_COLUMNS = (
+    "mark",
+    "mark_mm",
+    "mark_mm_per_pixel_truth",
+    "mark_x_px_truth",
+    "mark_y_px_truth",
+    "mark_tilt_degrees_truth",
+)
 _CODE_LETTERS = np.array(list("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"))
 
 
@@ -146,7 +154,7 @@ def _write_subject(
         pixels = faulty_photo(ill, fault, good, size_px=size_px)
         name = f"{subject}-{fault}"
         path = _save(out / "photos", name, pixels, bands, int(ill.integers(70, 96)))
-        row = _row(name, f"photos/{path}", parcel, None) | {"subject": subject, "view": fault, "fault": fault}
+        row = _row(name, f"photos/{path}", parcel, {}) | {"subject": subject, "view": fault, "fault": fault}
         rows.append(row | ({"grams": None} if fault in ("several", "no_parcel") else {}))
     return rows
 
@@ -197,42 +205,50 @@ def _level_spot(meshes: list[Mesh], points: NDArray[np.float32]) -> NDArray[np.f
     return None
 
 
-def _mark_truth(camera: Camera, laid: _Laid | None, owner: NDArray[np.int32]) -> float | None:
-    """Millimetres a pixel at the label, or None where it is not wholly in the picture.
+def _mark_truth(camera: Camera, laid: _Laid | None, owner: NDArray[np.int32]) -> dict[str, Any]:
+    """The label's scale, place and tilt by column; none where it is not wholly in the picture.
 
     Args:
         owner: Index of the mesh that each sample shows, at a whole multiple of the camera's pixels.
     """
     if laid is None:
-        return None
+        return {}
     corners = label.corners_px(camera, laid.centre, laid.axes)
     finer = owner.shape[0] // camera.height
     if (corners < 1).any() or (corners > [camera.width - 2, camera.height - 2]).any():
-        return None
+        return {}
     x, y = corners.T
     area = 0.5 * abs(float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))) * finer**2
     if (
         np.count_nonzero(owner == laid.mesh) < 1.84 * area
     ):  # the sheet with its margin is 1.9 times the square
-        return None
-    return label.mm_per_pixel(corners)
-
-
-def _row(name: str, path: str, parcel: Parcel, mm_per_pixel: float | None) -> dict[str, Any]:
-    seen = mm_per_pixel is not None
+        return {}
+    middle = corners.mean(axis=0) + 0.5  # whole numbers at the pixels' corners
     return {
-        "capture": name,
-        "kind": "photo",
-        "path": path,
-        "grams": round(parcel.grams, 1),
-        "mark": "qr" if seen else None,
-        "mark_mm": label.SIDE_MM if seen else None,
-        "mark_mm_per_pixel_truth": mm_per_pixel,
-        "season": parcel.season,
-        "wrap": parcel.wrap,
-        "volume_litres": round(parcel.litres, 3),
-        "simulated": True,
+        "mark": "qr",
+        "mark_mm": label.SIDE_MM,
+        "mark_mm_per_pixel_truth": label.mm_per_pixel(corners),
+        "mark_x_px_truth": float(middle[0]),
+        "mark_y_px_truth": float(middle[1]),
+        "mark_tilt_degrees_truth": label.tilt_degrees(corners),
     }
+
+
+def _row(name: str, path: str, parcel: Parcel, mark: dict[str, Any]) -> dict[str, Any]:
+    return (
+        dict.fromkeys(_MARK_COLUMNS)
+        | {
+            "capture": name,
+            "kind": "photo",
+            "path": path,
+            "grams": round(parcel.grams, 1),
+            "season": parcel.season,
+            "wrap": parcel.wrap,
+            "volume_litres": round(parcel.litres, 3),
+            "simulated": True,
+        }
+        | mark
+    )
 
 
 def _save(folder: Path, name: str, pixels: NDArray[np.uint8], bands: tuple[str, ...], quality: int) -> str:

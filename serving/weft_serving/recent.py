@@ -68,4 +68,4 @@ def _alone(photo: Prepared) -> Prepared:
     whole = None if pixels is None else pixels.base
     if pixels is not None and isinstance(whole, np.ndarray) and whole.nbytes > pixels.nbytes:
         pixels = pixels.copy(order="K")
-    return Prepared(pixels, photo.mm_per_pixel, photo.finding)
+    return Prepared(pixels, photo.mm_per_pixel, photo.finding, mark_at=photo.mark_at)

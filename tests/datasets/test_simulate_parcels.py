@@ -13,6 +13,8 @@ from numpy.random import SeedSequence, default_rng
 from PIL import Image
 
 from weft.card import SEASONS, WRAPS
+from weft.marks import MarkHint
+from weft.weigher import prepare_pixels
 from weft_datasets.garments import GARMENTS, draw_pieces
 from weft_datasets.manifest import Manifest, read_manifest
 from weft_datasets.parcels import draw_parcel, parcel_meshes
@@ -82,7 +84,8 @@ def test_the_manifest_reads_back_and_carries_the_truth(small: Manifest) -> None:
     assert frame.groupby("subject").size().between(1, 3).all()
     seen = frame["mark"].notna()
     assert (frame.loc[seen, "mark_mm"] == 60).all()
-    assert frame["mark_mm_per_pixel_truth"].notna().eq(seen).all()
+    for name in ("mark_mm_per_pixel_truth", "mark_x_px_truth", "mark_y_px_truth", "mark_tilt_degrees_truth"):
+        assert frame[name].notna().eq(seen).all()
 
 
 def test_photos_are_pictures_not_flat_fields(small: Manifest) -> None:
@@ -224,6 +227,15 @@ def test_the_label_really_reads_at_phone_size_and_its_side_is_the_truth(tmp_path
         down = (corners[3] - corners[0] + corners[2] - corners[1]) / 2
         side = np.linalg.svd(np.stack([across, down], axis=1).astype(float), compute_uv=False)[0]
         assert 60 / side == pytest.approx(row.mark_mm_per_pixel_truth, rel=0.02)
+        truth = (row.mark_x_px_truth, row.mark_y_px_truth)
+        assert corners.mean(axis=0) == pytest.approx(truth, abs=2)
+        mark = prepare_pixels(
+            manifest.file(str(row.path)).read_bytes(), decode_px=400, hint=MarkHint("qr", 60)
+        )
+        assert mark.mark_at[:2] == pytest.approx(
+            [value / mark.photo.full_per_pixel for value in truth], abs=1
+        )
+        assert mark.mark_at.facing == pytest.approx(np.cos(np.radians(row.mark_tilt_degrees_truth)), abs=0.05)
         read += 1
     assert read >= 2
 

@@ -16,7 +16,7 @@ from weft_training.advice import GOOD, KnownPhotos, fit_judge, learn_advice, rea
 from weft_training.photo_judge import PhotoJudge, describe, edge_distance
 from weft_training.recipe import WeightRecipe, check_recipe
 from weft_training.resize import to_squares
-from weft_training.weight_net import WeightStem
+from weft_training.weight_stem import WeightStem
 
 
 class Colour(nn.Module):

@@ -108,7 +108,15 @@ def test_only_a_simulated_photo_has_its_scale_from_the_simulator(
     recipe = load_recipe(photos_recipe)
     assert isinstance(recipe, WeightRecipe)
     captures = load_captures(recipe)
-    told = {"simulated": simulated, "mark": "qr", "mark_mm": 60.0, "mark_mm_per_pixel_truth": 2.0}
+    told = {
+        "simulated": simulated,
+        "mark": "qr",
+        "mark_mm": 60.0,
+        "mark_mm_per_pixel_truth": 2.0,
+        "mark_x_px_truth": 30.0,
+        "mark_y_px_truth": 20.0,
+        "mark_tilt_degrees_truth": 40.0,
+    }
     captures.manifest.frame[list(told)] = list(told.values())
 
     shelf = PhotoShelf(captures, recipe)
@@ -118,3 +126,6 @@ def test_only_a_simulated_photo_has_its_scale_from_the_simulator(
     assert bool(known) == simulated  # there is no label in these photos to be found
     assert known == pytest.approx([2.0] * len(known), rel=0.05)  # as the finder reads, not to the last digit
     assert len(set(known)) == len(known)
+    places = [shelf.mark_at(row) for row in range(len(shelf)) if shelf.scaled[row]]
+    assert all((at.x_px, at.y_px) == (30.0, 20.0) for at in places)
+    assert [at.facing for at in places] == pytest.approx([0.766] * len(places), abs=0.1)

@@ -10,7 +10,8 @@ from weft_training.backbones import build_backbone, fit_first_layer, freeze_stag
 from weft_training.calibrate_shares import ShareCalibration
 from weft_training.fibre_net import ConvTrunk, FibreGraph, FibreNet, FibreTail, Members
 from weft_training.preprocess import StandardNormalVariate
-from weft_training.weight_net import MapReader, WeightNet, WeightStem, WeightTail
+from weft_training.weight_net import MapReader, WeightNet, WeightTail, told_of
+from weft_training.weight_stem import WeightStem
 
 COLOURS = ["red", "green", "blue"]
 GRID = [1000.0 + 10 * step for step in range(40)]
@@ -26,7 +27,7 @@ class Look(nn.Module):
 def weight_net() -> WeightNet:
     torch.manual_seed(0)
     stem = WeightStem(Look(), input_px=16, mean=[127.5] * 3, std=[60.0] * 3)
-    return WeightNet(stem, WeightTail(features=2, hidden=8, dropout=0.5)).eval()
+    return WeightNet(stem, WeightTail(features=2, hidden=8, dropout=0.5, placed=True)).eval()
 
 
 def plain_backbone() -> nn.Module:
@@ -42,6 +43,7 @@ def parcels(batch: int = 2, count: int = 3) -> dict[str, Tensor]:
         "size": torch.tensor([20, 30]).expand(batch, count, 2),
         "mask": torch.ones(batch, count, dtype=torch.bool),
         "mm_per_pixel": torch.rand(batch, count, generator=generator) * 3,
+        "mark_at": torch.rand(batch, count, 3, generator=generator) * torch.tensor([30.0, 20.0, 1.0]),
         "season": torch.tensor([0, 2][:batch]),
         "wrap": torch.tensor([3, 1][:batch]),
     }
@@ -113,7 +115,7 @@ def test_the_kernel_says_its_share_of_the_answer_and_photos_count_alike() -> Non
     kernel.weight.normal_()
     tails[1].load_state_dict({**tails[0].state_dict(), "kernel.share": torch.tensor(1.0)})
     pooled, mask = torch.randn(4, 3, 2), torch.ones(4, 3, dtype=torch.bool)
-    given = (pooled, torch.zeros(4, 3, 0, 1, 1), mask, torch.zeros(4, 3), torch.zeros(4).long())
+    given = (pooled, torch.zeros(4, 3, 0, 1, 1), mask, torch.zeros(4, 3, 5), torch.zeros(4).long())
     half, whole = (tail.eval()(*given, given[-1]).log_grams for tail in tails)
     bare = WeightTail(**settings)
     bare.load_state_dict(tails[0].state_dict(), strict=False)
@@ -147,7 +149,8 @@ def test_a_padded_place_is_not_looked_at_in_training() -> None:
 def test_the_mean_of_the_members_answers() -> None:
     net, given = net_with_maps(members=3), parcels()
     pooled, maps = net.stem(given["photos"], given["size"], given["mask"])
-    rest = (given["mask"], given["mm_per_pixel"], given["season"], given["wrap"])
+    told = told_of(given["mm_per_pixel"], given["mark_at"], given["size"])
+    rest = (given["mask"], told, given["season"], given["wrap"])
     answer = net.tail(pooled, maps, *rest)
 
     net.tail.train()
@@ -166,6 +169,29 @@ def test_the_scale_tells_a_large_thing_from_a_small_one() -> None:
     assert not torch.allclose(
         net(**given).log_grams, net(**{**given, "mm_per_pixel": given["mm_per_pixel"] * 4}).log_grams
     )
+
+
+def test_where_the_mark_lies_and_how_aslant_is_heard_as_far_as_it_is_known() -> None:
+    net, given = weight_net(), parcels()
+
+    def said(**other: Tensor) -> Tensor:
+        return net(**{**given, **other}).log_grams
+
+    aside = given["mark_at"] + torch.tensor([4.0, 0.0, 0.0])
+    aslant = given["mark_at"] * torch.tensor([1.0, 1.0, 0.5])
+    for other in (aside, aslant, torch.zeros(2, 3, 3)):
+        assert not torch.allclose(said(mark_at=other), said())
+    hidden = torch.zeros(2, 3)
+    assert torch.equal(said(mm_per_pixel=hidden), said(mm_per_pixel=hidden, mark_at=aside))
+
+
+def test_what_is_told_of_a_mark_does_not_depend_on_the_photos_size() -> None:
+    size = torch.tensor([[[300, 400]]])
+    small = told_of(torch.tensor([[2.0]]), torch.tensor([[[100.0, 200.0, 0.7]]]), size)
+    large = told_of(torch.tensor([[0.5]]), torch.tensor([[[400.0, 800.0, 0.7]]]), size * 4)
+
+    assert torch.allclose(small, torch.tensor([[[800.0, 1.0, -0.25, 0.125, 0.7]]]))
+    assert torch.allclose(large, small)
 
 
 def test_quantiles_are_in_order_before_anything_was_learnt() -> None:
@@ -292,11 +318,27 @@ def test_the_changed_photo_keeps_its_bands_and_the_same_seed_gives_the_same_phot
     photo = np.random.default_rng(0).integers(0, 256, (60, 80, 5), dtype=np.uint8)
     change = build_photo_change(PhotoAugment(), ["red", "green", "blue", "nir", "swir"])
 
-    first, second, third = change(photo, 1), change(photo, 1), change(photo, 2)
+    first, second, third = (change(photo, seed).pixels for seed in (1, 1, 2))
 
     assert first.shape[2] == 5
     assert np.array_equal(first, second)
     assert first.shape != third.shape or not np.array_equal(first, third)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_is_known_where_a_change_moves_a_pixel(seed: int) -> None:
+    from weft_training.augment import build_photo_change
+    from weft_training.recipe import PhotoAugment
+
+    photo = np.zeros((60, 80, 3), np.uint8)
+    photo[20:23, 50:53] = 255  # its middle, whole numbers at the pixels' corners: (51.5, 21.5)
+    settings = PhotoAugment(light=0, colour=0, blur_px=0, noise=0)
+
+    pixels, moved = build_photo_change(settings, ["red", "green", "blue"])(photo, seed)
+
+    rows, columns = np.nonzero(pixels.min(-1) > 200)
+    found = (columns.mean() + 0.5, rows.mean() + 0.5)
+    assert moved @ [51.5, 21.5, 1] == pytest.approx(found, abs=0.6)
 
 
 def test_members_answer_with_the_mean_of_their_shares() -> None:

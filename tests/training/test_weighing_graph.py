@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from weft.cells import CELLS
 from weft_training.calibrate import WeightCalibration
 from weft_training.weighing_graph import WeighingGraph
-from weft_training.weight_net import WeightNet, WeightStem, WeightTail
+from weft_training.weight_net import WeightNet, WeightTail
+from weft_training.weight_stem import WeightStem
 
 
 class Look(nn.Module):
@@ -38,6 +39,7 @@ def parcels() -> dict[str, Tensor]:
         "mask": mask,
         # The scale of a photo that is masked out must not count as a mark.
         "mm_per_pixel": torch.where(marked & last, 2.0, 0.0) + (~mask).float(),
+        "mark_at": torch.rand((12, 6, 3), generator=generator) * torch.tensor([30.0, 20.0, 1.0]),
         "season": torch.zeros(12, dtype=torch.int64),
         "wrap": torch.zeros(12, dtype=torch.int64),
     }

@@ -26,7 +26,7 @@ from weft_datasets.splits import folds_by_subject
 from weft_training import photo_judge
 from weft_training.photo_judge import PhotoJudge, describe
 from weft_training.recipe import WeightRecipe
-from weft_training.weight_net import WeightStem
+from weft_training.weight_stem import WeightStem
 
 WORDS: Final[tuple[Fault, ...]] = get_args(Fault)
 GOOD: Final = ""

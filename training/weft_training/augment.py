@@ -4,7 +4,7 @@ import copy
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,19 @@ from weft_training.recipe import PhotoAugment, SpectrumAugment
 _BRIGHTEST = 0.98  # reflectance: no cloth gives back more
 
 Pixels = NDArray[np.uint8]
-PhotoChange = Callable[[Pixels, int], Pixels]  # (H, W, C) and a seed -> (H', W', C) at the same scale
+
+
+UNMOVED: Final = np.eye(2, 3, dtype=np.float32)
+
+
+class Changed(NamedTuple):
+    """A photo changed (H', W', C), at the same scale, and whereto its pixels went."""
+
+    pixels: Pixels
+    moved: NDArray[np.float32]  # (2, 3): what stood at (x, y) now stands at moved @ (x, y, 1)
+
+
+PhotoChange = Callable[[Pixels, int], Changed]  # (H, W, C) and a seed
 
 
 def build_photo_change(settings: PhotoAugment, bands: Sequence[str]) -> PhotoChange:
@@ -55,14 +67,31 @@ def build_photo_change(settings: PhotoAugment, bands: Sequence[str]) -> PhotoCha
         steps.append(A.GaussNoise(std_range=(0.0, settings.noise), p=0.3))
     own = threading.local()  # a chain is seeded before each use, so every thread needs one to itself
 
-    def change(pixels: Pixels, seed: int) -> Pixels:
+    followed = A.KeypointParams(format="xy", remove_invisible=False)
+
+    def change(pixels: Pixels, seed: int) -> Changed:
         chain: Any = getattr(own, "chain", None)
         if chain is None:
-            chain = own.chain = A.Compose(copy.deepcopy(steps))
+            chain = own.chain = A.Compose(copy.deepcopy(steps), keypoint_params=followed)
         chain.set_random_seed(seed)
-        return np.ascontiguousarray(chain(image=pixels)["image"])
+        found = chain(image=pixels, keypoints=_corners(pixels))
+        return Changed(np.ascontiguousarray(found["image"]), _moved(pixels, np.array(found["keypoints"])))
 
     return change
+
+
+def _corners(pixels: Pixels) -> NDArray[np.float32]:
+    """Three (x, y) that say where all others go, whole numbers in the pixels' middles."""
+    height, width = pixels.shape[:2]
+    return np.array([[0, 0], [width, 0], [0, height]], np.float32)
+
+
+def _moved(pixels: Pixels, corners: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(2, 3), whole numbers at the pixels' corners, from where those of `_corners` went."""
+    height, width = pixels.shape[:2]
+    origin, right, down = corners
+    linear = np.stack([(right - origin) / width, (down - origin) / height], axis=1)  # (2, 2)
+    return np.column_stack([linear, origin + 0.5 - linear @ [0.5, 0.5]]).astype(np.float32)
 
 
 def change_spectra(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -86,7 +86,7 @@ def captures_of(bundle: Bundle, manifest: Manifest, *, most: int, seed: int) -> 
                 }
             else:
                 photo = prepared_photo(weigher, manifest, frame.iloc[row])
-                yield stack([Subject([Prepared(photo.pixels, photo.mm_per_pixel, _FINE)])])
+                yield stack([Subject([replace(photo, finding=_FINE)])])
         except InputError:
             continue
 

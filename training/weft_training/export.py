@@ -167,6 +167,7 @@ def _prepare_weight(task: WeightTask, net: Any, predictions: Any, real: list[Inp
             "size": {0: batch, 1: count},
             "mask": {0: batch, 1: count},
             "mm_per_pixel": {0: batch, 1: count},
+            "mark_at": {0: batch, 1: count},
             "season": {0: batch},
             "wrap": {0: batch},
         },

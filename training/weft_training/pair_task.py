@@ -27,7 +27,7 @@ from weft_training.photo_beside_scan import PairNet, PairTail, PhotoHead
 from weft_training.photo_features import PhotoFeatures, pad_photos
 from weft_training.photo_shelf import PhotoShelf
 from weft_training.recipe import FibreRecipe, PhotoAugment, PhotoData, WeightModel, WeightRecipe
-from weft_training.weight_task import build_stem
+from weft_training.weight_stem import build_stem
 
 TRUSTS: Final = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # how many times a photo's evidence of -1..1 counts
 _CLEAR: Final = 2.0  # standard errors by which a trust must beat none: chance does so once in forty times

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from weft_training.calibrate_shares import ShareCalibration
 from weft_training.fibre_net import FibreOutput, FibreTail
 from weft_training.resample import resample
-from weft_training.weight_net import WeightStem
+from weft_training.weight_stem import WeightStem
 
 
 class PhotoHead(nn.Module):

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from weft_training.augment import PhotoChange
+from weft_training.augment import UNMOVED, PhotoChange
 from weft_training.photo_shelf import PhotoShelf, Pixels
 from weft_training.recipe import WeightRecipe
-from weft_training.weight_net import WeightStem
+from weft_training.weight_stem import WeightStem
 
 Views = NDArray[np.int64]
+
+_KEPT = ("features", "size", "moved")
 
 
 class PhotoFeatures:
@@ -35,15 +37,15 @@ class PhotoFeatures:
         self._change = change
         self._folder = recipe.compute.cache / f"features-{self._settings_key()}"
         self.pooled = torch.empty(0)  # (rows, 1 + views, D); view 0 is the clean photo
-        self.longest = torch.empty(0)  # (rows, 1 + views) longer side in pixels
+        self.size = torch.empty(0)  # (rows, 1 + views, 2) rows and columns
+        self.moved = torch.empty(0)  # (rows, 1 + views, 2, 3) as in `augment.Changed`
 
     def compute(self, *, quiet: bool) -> None:
         """Look at every photo that no earlier run has looked at with the same stem and settings."""
         self._folder.mkdir(parents=True, exist_ok=True)
         rows = tqdm(range(len(self._shelf)), desc="features", unit="photo", disable=quiet or None)
         found = [self._of_photo(row) for row in rows]
-        self.pooled = torch.stack([pooled for pooled, _ in found])
-        self.longest = torch.stack([longest for _, longest in found])
+        self.pooled, self.size, self.moved = (torch.stack(parts) for parts in zip(*found, strict=True))
 
     @property
     def views(self) -> int:
@@ -60,26 +62,27 @@ class PhotoFeatures:
         ]
         return torch.from_numpy(np.stack(found)).float()
 
-    def _of_photo(self, row: int) -> tuple[Tensor, Tensor]:
-        """Features (1 + views, D) and longer sides (1 + views,)."""
+    def _of_photo(self, row: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (1 + views, D), rows and columns (1 + views, 2), whereto pixels went (1 + views, 2, 3)."""
         file = self._file(row, ".npz")
         if file.is_file():
             with np.load(file) as kept:
-                return torch.from_numpy(kept["features"]), torch.from_numpy(kept["longest"])
+                features, size, moved = (torch.from_numpy(kept[name]) for name in _KEPT)
+                return features, size, moved
         pixels = self._shelf.pixels(row)
         # Seeded by content: the views of a photo are the same in every run and on every machine.
         seed = int(self._shelf.digests[row][:8], 16) % 2**31
         changed = [self._change(pixels, seed + view) for view in range(self._recipe.augment.views)]
-        photos, size = pad_photos([[pixels, *changed]])
+        photos, size = pad_photos([[pixels, *(view.pixels for view in changed)]])
         pooled, maps = self._look(photos[0], size[0])
-        longest = size[0].amax(-1).float()
+        moved = np.stack([UNMOVED, *(view.moved for view in changed)])
         if self.stem.levels:
             # Half precision halves the cache; what it rounds off lies far under what a view changes.
             half = maps.half().numpy()
             _write(self._file(row, ".npy"), lambda path: _save_array(path, half))
-        kept = {"features": pooled.float().numpy(), "longest": longest.numpy()}
+        kept = dict(zip(_KEPT, (pooled.float().numpy(), size[0].float().numpy(), moved), strict=True))
         _write(file, lambda path: _save_arrays(path, kept))
-        return pooled.float().clone(), longest
+        return pooled.float().clone(), size[0].float(), torch.from_numpy(moved)
 
     def _look(self, photos: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
         """What the stem sees in a photo, first, and in its views.
@@ -109,7 +112,7 @@ class PhotoFeatures:
             self._recipe.compute.precision,
             self._recipe.augment.model_dump(exclude={"drop_extras"}),
         ]
-        settings += [self._recipe.model.layers] if self._recipe.model.layers else []  # older caches stay good
+        settings += [self._recipe.model.layers, _KEPT]
         return hashlib.sha256((self.digest + json.dumps(settings, sort_keys=True)).encode()).hexdigest()[:16]
 
 

@@ -7,11 +7,12 @@ decoded pixels are kept too, up to `compute.decoded_gb`: without a frozen stem e
 import hashlib
 import io
 import json
+import math
 import os
 import threading
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from weft import marks, photos, weigher
 from weft.errors import ManifestError
-from weft.marks import MarkHint
+from weft.marks import NOWHERE, MarkAt, MarkHint
 from weft.weigher import prepare_pixels
 from weft_training.data import Captures, manifest_bands
 from weft_training.recipe import Mark, WeightRecipe
@@ -29,6 +30,12 @@ Pixels = NDArray[np.uint8]
 _READABLE_PX: Final = 1600  # longest side at which a 60 mm label in a room is looked for
 _FOUND: Final = 0.77  # of labels in simulated photos at that size, 10 of 13 were found,
 _SPREAD: Final = 0.01  # within 1.4 % of the truth
+_FACING_SPREAD: Final = 0.02  # of the tilt's cosine
+
+
+class _Truth(NamedTuple):
+    mm_per_pixel: float
+    at: MarkAt
 
 
 class PhotoShelf:
@@ -38,7 +45,7 @@ class PhotoShelf:
         frame = captures.manifest.frame
         self._files = [captures.manifest.file(path) for path in frame["path"]]
         self._hints = [_hint(recipe, kind, size) for kind, size in _marks(captures)]
-        self._simulated = _simulated_scales(captures)  # of the whole photo; 0 where there is none
+        self._simulated = _simulated_marks(captures)  # of the whole photo
         have = manifest_bands(captures.manifest)
         self._order = [have.index(band) for band in recipe.model.bands]
         self._decode_px = recipe.data.decode_px
@@ -46,7 +53,7 @@ class PhotoShelf:
         self._decoded = self._cache / f"decoded-{self._decode_px}-{_digest_of(photos)}"
         self._budget = int(recipe.compute.decoded_gb * 1e9)
         self._room: int | None = None  # bytes that may still be written there; None: not looked yet
-        self._scales: dict[int, float] = {}
+        self._marks: dict[int, tuple[float, MarkAt]] = {}  # millimetres per pixel, 0 unknown, and the place
         self.digests: list[str] = []
 
     def __len__(self) -> int:
@@ -56,16 +63,17 @@ class PhotoShelf:
         """Hash every photo and find its scale, from the cache where it is known."""
         self.digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in self._files]
         known_at = self._cache / f"marks-{self._decode_px}-{_finder()}.json"
-        known: dict[str, float] = json.loads(known_at.read_text()) if known_at.is_file() else {}
+        known: dict[str, list[float]] = json.loads(known_at.read_text()) if known_at.is_file() else {}
         for row in tqdm(range(len(self)), desc="scale marks", unit="photo", disable=quiet or None):
             hint = self._hints[row]
             if hint is None:
-                self._scales[row] = 0.0
+                self._marks[row] = 0.0, NOWHERE
                 continue
             key = f"{self.digests[row]} {hint.kind} {hint.size_mm:g}"
             if key not in known:
-                known[key] = self._find(row, hint)
-            self._scales[row] = known[key]
+                scale, at = self._find(row, hint)
+                known[key] = [scale, *at]
+            self._marks[row] = known[key][0], MarkAt(*known[key][1:])
         self._cache.mkdir(parents=True, exist_ok=True)
         beside = known_at.with_suffix(f".{os.getpid()}")
         beside.write_text(json.dumps(known))
@@ -86,38 +94,46 @@ class PhotoShelf:
 
     def mm_per_pixel(self, row: int) -> float:
         """Of the pixels that `pixels` gives; 0 where no mark was found."""
-        return self._scales[row]
+        return self._marks[row][0]
+
+    def mark_at(self, row: int) -> MarkAt:
+        """In the pixels that `pixels` gives."""
+        return self._marks[row][1]
 
     @property
     def scaled(self) -> NDArray[np.bool_]:
         """(rows,) true where a mark gave the scale."""
-        return np.array([self._scales[row] > 0 for row in range(len(self))])
+        return np.array([self._marks[row][0] > 0 for row in range(len(self))])
 
     def mark_seen(self) -> str | None:
         """The commonest kind of mark that gave a scale, with its size: "disc 25 mm"."""
         seen = [
             f"{hint.kind} {hint.size_mm:g} mm"
             for row, hint in enumerate(self._hints)
-            if hint and self._scales[row]
+            if hint and self._marks[row][0]
         ]
         return max(sorted(set(seen)), key=seen.count) if seen else None
 
-    def _find(self, row: int, hint: MarkHint) -> float:
-        """Millimetres per pixel of `pixels`; 0 where no mark was found.
+    def _find(self, row: int, hint: MarkHint) -> tuple[float, MarkAt]:
+        """Millimetres per pixel of `pixels`, 0 where no mark was found, and where it lies.
 
         A small simulated photo stands for a phone's: its label has too few pixels to be read, the original's
         has enough. So its scale is the simulator's, found as often and read as closely as at full size.
         """
         truth = self._simulated[row]
-        if not truth:
-            return self._read(row, hint)[1]
+        if truth is None:
+            return self._read(row, hint)[1:]
         photo = prepare_pixels(self._files[row].read_bytes(), decode_px=self._decode_px, hint=None).photo
         if max(photo.full_width_px, photo.full_height_px) >= _READABLE_PX:
-            return self._read(row, hint)[1]
+            return self._read(row, hint)[1:]
         draw = np.random.default_rng(int(self.digests[row][:16], 16))
         if draw.random() >= _FOUND:
-            return 0.0
-        return float(truth * photo.full_per_pixel * draw.normal(1.0, _SPREAD))
+            return 0.0, NOWHERE
+        per_pixel = photo.full_per_pixel
+        scale = float(truth.mm_per_pixel * per_pixel * draw.normal(1.0, _SPREAD))
+        facing = float(np.clip(truth.at.facing + draw.normal(0.0, _FACING_SPREAD), 0.05, 1.0))
+        at = MarkAt(truth.at.x_px / per_pixel, truth.at.y_px / per_pixel, facing if truth.at.facing else 0.0)
+        return scale, at
 
     def _keep(self, kept: Path, pixels: Pixels) -> None:
         """Write decoded pixels while there is room; a reader in another process finds all of them or none."""
@@ -132,19 +148,19 @@ class PhotoShelf:
             np.save(out, pixels)
         beside.replace(kept)
 
-    def _read(self, row: int, hint: MarkHint | None) -> tuple[Pixels, float]:
+    def _read(self, row: int, hint: MarkHint | None) -> tuple[Pixels, float, MarkAt]:
         file = self._files[row]
         data = file.read_bytes()
         if file.suffix != ".npy":
             prepared = prepare_pixels(data, decode_px=self._decode_px, hint=hint)
-            return prepared.photo.pixels[..., self._order], prepared.mm_per_pixel
+            return prepared.photo.pixels[..., self._order], prepared.mm_per_pixel, prepared.mark_at
         pixels: Pixels = np.load(io.BytesIO(data), allow_pickle=False)
         if pixels.ndim != 3 or pixels.dtype != np.uint8 or pixels.shape[2] <= max(self._order):
             raise ManifestError(
                 f"{file}: got an array {pixels.shape} of {pixels.dtype}, need uint8 (H, W, C) with the "
                 f"manifest's bands on the last axis"
             )
-        return pixels[..., self._order], 0.0
+        return pixels[..., self._order], 0.0, NOWHERE
 
 
 def _finder() -> str:
@@ -162,11 +178,15 @@ def _digest_of(*modules: ModuleType, own: bytes = b"") -> str:
     return total.hexdigest()[:12]
 
 
-def _simulated_scales(captures: Captures) -> list[float]:
+def _simulated_marks(captures: Captures) -> list[_Truth | None]:
     """The simulator's truth; never that of a real photo, which a service could not know."""
-    truth = captures.column("mark_mm_per_pixel_truth").astype(float).fillna(0.0)
+    names = ("mark_mm_per_pixel_truth", "mark_x_px_truth", "mark_y_px_truth", "mark_tilt_degrees_truth")
+    truth = zip(*(captures.column(name).astype(float) for name in names), strict=True)
     simulated = captures.column("simulated").astype(bool)
-    return [float(scale) if made else 0.0 for scale, made in zip(truth, simulated, strict=True)]
+    return [
+        _Truth(scale, MarkAt(x, y, math.cos(math.radians(tilt)))) if made and scale > 0 and x >= 0 else None
+        for made, (scale, x, y, tilt) in zip(simulated, truth, strict=True)
+    ]
 
 
 def _marks(captures: Captures) -> list[tuple[object, object]]:

@@ -38,6 +38,13 @@ def made_photos(cases: int, *, bands: int, seed: int) -> list[Inputs]:
                 "mm_per_pixel": (
                     rng.uniform(0.2, 5, (batch, count)) * (rng.random((batch, count)) < 0.7)
                 ).astype(np.float32),
+                "mark_at": np.concatenate(
+                    [
+                        rng.uniform(0, 1, (batch, count, 2)) * size[..., ::-1],
+                        rng.uniform(0.4, 1, (batch, count, 1)) * (rng.random((batch, count, 1)) < 0.7),
+                    ],
+                    axis=-1,
+                ).astype(np.float32),
                 "season": rng.integers(0, 1 + len(SEASONS), size=batch),
                 "wrap": rng.integers(0, 1 + len(WRAPS), size=batch),
             }

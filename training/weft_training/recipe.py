@@ -126,6 +126,8 @@ class WeightModel(PhotoBackbone):
     pooled: bool = True  # false: the maps alone; pooled features of few photos are soon learnt by heart
     map_width: int = Field(default=64, ge=1)  # channels of the small net that reads the maps
     hidden: int = Field(default=128, ge=1)
+    # Layers that join what was read from one photo with what its mark tells: one cannot multiply the two.
+    depth: int = Field(default=1, ge=1, le=4)
     dropout: float = Field(default=0.2, ge=0, lt=1)
     # Stages whose channels' mean and spread over the photo stand behind the pooled features: the last layer
     # has forgotten what is of no use for naming a thing, such as texture. The kernel alone is told of them.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from weft.cells import CELLS, PHOTOS_FROM
 from weft.judgement import FAULTS, PHOTO_GRAMS, STRANGENESS
-from weft_training.weight_net import WeightNet
+from weft_training.weight_net import WeightNet, told_of
 
 
 class WeighingGraph(nn.Module):
@@ -38,15 +38,22 @@ class WeighingGraph(nn.Module):
         self.register_buffer("margin", margin.flatten())  # (cells * bands,)
 
     def forward(
-        self, photos: Tensor, size: Tensor, mask: Tensor, mm_per_pixel: Tensor, season: Tensor, wrap: Tensor
+        self,
+        photos: Tensor,
+        size: Tensor,
+        mask: Tensor,
+        mm_per_pixel: Tensor,
+        mark_at: Tensor,
+        season: Tensor,
+        wrap: Tensor,
     ) -> tuple[Tensor, ...]:
         """As `outputs` names them: grams, low_grams, high_grams (B,); strangeness and photo_grams (B, N), 0
         where there is no photo; faults (B, N, F)."""
         tail = self.net.tail
         seen = self.net.stem(photos, size, mask)
-        view_mm = mm_per_pixel * size.amax(-1).float()  # (B, N)
+        told = told_of(mm_per_pixel, mark_at, size)  # (B, N, 5)
         read = tail.read(seen.maps, mask)  # (M, B, N, width)
-        found = tail.answer(seen.pooled, read, mask, view_mm, season, wrap)
+        found = tail.answer(seen.pooled, read, mask, told, season, wrap)
         grams = found.log_grams.exp()
         low, high = grams.clone(), grams.clone()
         if self.calibrated:
@@ -57,7 +64,7 @@ class WeighingGraph(nn.Module):
             seen.pooled.flatten(0, 1)[:, None],
             read.flatten(1, 2)[:, :, None],
             torch.ones_like(mask).flatten()[:, None],
-            view_mm.flatten()[:, None],
+            told.flatten(0, 1)[:, None],
             season[:, None].expand(mask.shape).flatten(),
             wrap[:, None].expand(mask.shape).flatten(),
         ).log_grams

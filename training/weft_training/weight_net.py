@@ -8,7 +8,6 @@ scale enters the tail only: what the stem saw can be asked again with another ma
 """
 
 import math
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import torch
@@ -19,12 +18,15 @@ from weft.card import SEASONS, WRAPS
 from weft_training.familiarity import Familiarity
 from weft_training.kernel_regression import KernelRegression
 from weft_training.kernel_share import FIRST
-from weft_training.resize import to_squares
+from weft_training.weight_stem import WeightStem, put_back
 
 _VIEW_MM: Final = 500.0  # a typical field of view: what the scale input is measured against
 _SCALE_GAIN: Final = 3.0  # views of one kind of thing differ by about a third of an e-fold
 _KIND: Final = 4  # numbers by which season and wrap are each told to the head
 _EXTRAS: Final = 2  # scale input and whether it is known
+_PLACED: Final = 5  # the mark's place and whether it is known, its tilt and whether that is known
+_PLACE_GAIN: Final = 4.0  # places lie within half a view
+_FACING, _FACING_GAIN = 0.8, 6.0  # usual cosine of a tilt, and one over what it scatters by
 _LOG_RANGE: Final = (math.log(0.1), math.log(1e6))  # grams; keeps exp() finite whatever comes in
 
 
@@ -36,81 +38,22 @@ class WeightOutput(NamedTuple):
     log_high: Tensor  # upper quantile, at least log_grams
 
 
-class Seen(NamedTuple):
-    """What the stem saw in each photo; zeros at masked places in training."""
+def told_of(mm_per_pixel: Tensor, mark_at: Tensor, size: Tensor) -> Tensor:
+    """What the tail is told of the mark in each photo, (B, N, 5).
 
-    pooled: Tensor  # (B, N, D)
-    maps: Tensor  # (B, N, K, h, w); K = 0 without `levels`
+    The millimetres that the photo's longer side spans at the mark (0 unknown), whether its place is known,
+    that place from the photo's middle in longer sides, right and down, and the cosine of its tilt (0
+    unknown).
 
-
-class WeightStem(nn.Module):
-    """Padded photos -> features of each photo, and maps of where in it they lie."""
-
-    def __init__(
-        self,
-        backbone: nn.Module,
-        *,
-        input_px: int,
-        mean: list[float],
-        std: list[float],
-        levels: Sequence[int] = (),
-        layers: Sequence[int] = (),
-    ) -> None:
-        """
-        Args:
-            levels: Stages of the timm backbone whose maps are given, side by side on the coarsest grid.
-            layers: Stages whose channels' mean and spread over the photo are put behind the pooled features.
-        """
-        super().__init__()
-        self.backbone = backbone
-        self.input_px = input_px
-        self.levels = list(levels)
-        self.layers = list(layers)
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean)[:, None, None])  # (C, 1, 1), of 0..255
-        self.register_buffer("std", torch.tensor(std)[:, None, None])
-
-    def forward(self, photos: Tensor, size: Tensor, mask: Tensor) -> Seen:
-        if not self.training:
-            pooled, maps = self.look(photos.flatten(0, 1), size.flatten(0, 1))
-            return Seen(pooled.unflatten(0, mask.shape), maps.unflatten(0, mask.shape))
-        # Padded places cost time, and would go into the batch statistics as if they were grey photos.
-        pooled, maps = self.look(photos[mask], size[mask])
-        return Seen(_put_back(pooled, mask), _put_back(maps, mask))
-
-    def look(self, photos: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """(B*N, D) and (B*N, K, h, w) of photos (B*N, C, H, W)."""
-        parts, maps = self.look_apart(photos, size)
-        return torch.cat(parts, dim=-1), maps
-
-    def look_apart(self, photos: Tensor, size: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The same with the features of the last layer, and of each of `layers`, apart: (B*N, its own D)."""
-        squares = to_squares(photos, size, out=self.input_px)  # (B*N, C, S, S)
-        given = (squares - self.mean) / self.std
-        stages = sorted({*self.levels, *self.layers})
-        if not stages:
-            pooled = self.backbone(given)
-            return [pooled], pooled.new_zeros(pooled.shape[0], 0, 1, 1)
-        last, found = self.backbone.forward_intermediates(given, indices=stages)  # pyright: ignore
-        of_stage: dict[int, Tensor] = dict(zip(stages, found, strict=True))
-        pooled = self.backbone.forward_head(last, pre_logits=True)  # pyright: ignore
-        parts = [pooled, *(_mean_and_spread(of_stage[layer]) for layer in self.layers)]
-        if not self.levels:
-            return parts, pooled.new_zeros(pooled.shape[0], 0, 1, 1)
-        maps = [of_stage[level] for level in self.levels]
-        cells = maps[-1].shape[-2:]
-        # Whole multiples of the coarsest grid: a plain mean, the same on every engine.
-        coarse = [F.avg_pool2d(fine, fine.shape[-1] // cells[-1]) for fine in maps]
-        return parts, torch.cat(coarse, dim=1)
-
-    def train(self, mode: bool = True) -> "WeightStem":
-        super().train(mode)
-        for module in self.backbone.modules():
-            frozen = isinstance(module, nn.modules.batchnorm._BatchNorm) and not _learns(module)
-            if frozen:
-                module.eval()  # a frozen layer's running statistics are frozen with it
-        return self
+    Args:
+        mm_per_pixel: (B, N), 0 unknown.
+        mark_at: (B, N, 3) as in `weft.marks.MarkAt`.
+        size: (B, N, 2) rows and columns of each photo.
+    """
+    longer = size.amax(-1).float().clamp(min=1)  # (B, N)
+    placed = (mark_at[..., :1] > 0).float()
+    place = (mark_at[..., :2] - size.flip(-1).float() / 2) / longer[..., None] * placed
+    return torch.cat([(mm_per_pixel * longer)[..., None], placed, place, mark_at[..., 2:]], dim=-1)
 
 
 class MapReader(nn.Module):
@@ -147,15 +90,28 @@ class MapReader(nn.Module):
 class Member(nn.Module):
     """One of the tail's nets: standardised features of all photos -> three numbers around the usual mass."""
 
-    def __init__(self, *, features: int, channels: int, hidden: int, width: int, dropout: float) -> None:
+    def __init__(
+        self,
+        *,
+        features: int,
+        extras: int,
+        channels: int,
+        hidden: int,
+        width: int,
+        dropout: float,
+        depth: int = 1,
+    ) -> None:
         super().__init__()
         self.reader = MapReader(channels, width) if channels else None
-        inputs = features + _EXTRAS + (width if channels else 0)
+        inputs = features + extras + (width if channels else 0)
         self.direct = nn.Linear(inputs, 1)  # what a ridge regression would say of one photo
         self.features = features
         # Of the features alone: with the scale dropped at random too, the net learns to do without it.
         self.forget = nn.Dropout(dropout)
-        self.look = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(dropout))
+        layers: list[nn.Module] = []
+        for width_in in [inputs, *[hidden] * (depth - 1)]:
+            layers += [nn.Linear(width_in, hidden), nn.GELU(), nn.Dropout(dropout)]
+        self.look = nn.Sequential(*layers)
         self.season = nn.Embedding(1 + len(SEASONS), _KIND)  # 0: unknown
         self.wrap = nn.Embedding(1 + len(WRAPS), _KIND)
         self.head = nn.Sequential(nn.Linear(hidden + 2 * _KIND, hidden), nn.GELU(), nn.Linear(hidden, 3))
@@ -169,7 +125,7 @@ class Member(nn.Module):
         if self.reader is None:
             return maps.new_zeros(*mask.shape, 0)
         if self.training:
-            return _put_back(self.reader(maps[mask]), mask)
+            return put_back(self.reader(maps[mask]), mask)
         return self.reader(maps.flatten(0, 1)).unflatten(0, mask.shape)
 
     def forward(self, seen: Tensor, mask: Tensor, season: Tensor, wrap: Tensor) -> Tensor:
@@ -202,9 +158,13 @@ class WeightTail(nn.Module):
         centres: int = 0,
         kernel_share: float = FIRST,
         last: int | None = None,
+        placed: bool = False,
+        depth: int = 1,
     ) -> None:
         """
         Args:
+            depth: Layers that join what was read from one photo with what its mark tells.
+            placed: Whether the members are told where in the photo its mark lies, and how aslant.
             pooled: Whether the members are given the pooled features; else only the maps (and the scale).
             centres: Of a kernel regression that says `kernel_share` of the answer; 0: none does.
             last: So many of the features, the first, are the last layer's; None: all. Of the layers before it
@@ -214,9 +174,18 @@ class WeightTail(nn.Module):
         last = features if last is None else last
         self.used = used = last if pooled else 0
         self.members = nn.ModuleList(
-            Member(features=used, channels=channels, hidden=hidden, width=width, dropout=dropout)
+            Member(
+                features=used,
+                extras=_EXTRAS + (_PLACED if placed else 0),
+                channels=channels,
+                hidden=hidden,
+                width=width,
+                dropout=dropout,
+                depth=depth,
+            )
             for _ in range(members)
         )
+        self.placed = placed
         self.kernel = KernelRegression(features, centres, share=kernel_share) if centres else None
         # Knows nothing until it is fitted, after the training.
         self.familiarity = Familiarity(last)
@@ -242,7 +211,7 @@ class WeightTail(nn.Module):
         pooled: Tensor,
         maps: Tensor,
         mask: Tensor,
-        view_mm: Tensor,
+        told: Tensor,
         season: Tensor,
         wrap: Tensor,
     ) -> WeightOutput:
@@ -250,10 +219,10 @@ class WeightTail(nn.Module):
         Args:
             pooled, maps: As in `Seen`.
             mask: (B, N) true where there is a photo.
-            view_mm: (B, N) millimetres that the photo's longer side spans at the scale mark; 0 unknown.
+            told: (B, N, 5) of the scale mark, as `told_of` gives it.
             season, wrap: (B,) 0 unknown, else 1 + index in `weft.card`.
         """
-        return self.answer(pooled, self.read(maps, mask), mask, view_mm, season, wrap)
+        return self.answer(pooled, self.read(maps, mask), mask, told, season, wrap)
 
     def read(self, maps: Tensor, mask: Tensor) -> Tensor:
         """What each member reads from the maps of each photo, (M, B, N, width); the dear part, done once."""
@@ -265,14 +234,14 @@ class WeightTail(nn.Module):
         pooled: Tensor,
         read: Tensor,
         mask: Tensor,
-        view_mm: Tensor,
+        told: Tensor,
         season: Tensor,
         wrap: Tensor,
     ) -> WeightOutput:
         """The rest of `forward`, which asks about sets of photos that were read before."""
         scale_heard, season_heard, wrap_heard = self.heard.unbind()
         season, wrap = season * season_heard.long(), wrap * wrap_heard.long()
-        seen = self.describe(pooled, view_mm * scale_heard)  # (B, N, D + 2)
+        seen = self.describe(pooled, told * scale_heard)  # (B, N, D + extras)
         found = torch.stack(
             [
                 member(torch.cat([seen, own], dim=-1), mask, season, wrap)
@@ -299,12 +268,17 @@ class WeightTail(nn.Module):
     def standardise(self, pooled: Tensor) -> Tensor:
         return (pooled - self.feature_mean) / self.feature_std
 
-    def describe(self, pooled: Tensor, view_mm: Tensor) -> Tensor:
-        """Standardised features (none, if they are not used) with the scale beside them, (B, N, D + 2)."""
-        known = (view_mm > 0).float()
-        scale = _SCALE_GAIN * torch.log(view_mm.clamp(min=1.0) / _VIEW_MM) * known
+    def describe(self, pooled: Tensor, told: Tensor) -> Tensor:
+        """Standardised features (none, if they are not used) with the mark beside them, (B, N, inputs)."""
+        view_mm, placed, x, y, facing = told.unbind(-1)
+        known = (view_mm > 0).float()  # where it is not, nothing else of a mark is heard
+        mark = [_SCALE_GAIN * torch.log(view_mm.clamp(min=1.0) / _VIEW_MM) * known, known]
+        if self.placed:
+            tilted = known * (facing > 0).float()
+            mark += [_PLACE_GAIN * x * known, _PLACE_GAIN * y * known, placed * known]
+            mark += [_FACING_GAIN * (facing - _FACING) * tilted, tilted]
         standard = self.standardise(pooled)[..., : self.used]
-        return torch.cat([standard, scale[..., None], known[..., None]], dim=-1)
+        return torch.cat([standard, torch.stack(mark, dim=-1)], dim=-1)
 
 
 class WeightNet(nn.Module):
@@ -319,27 +293,9 @@ class WeightNet(nn.Module):
         size: Tensor,  # (B, N, 2) rows and columns of each photo
         mask: Tensor,  # (B, N) bool
         mm_per_pixel: Tensor,  # (B, N) of these pixels, 0 unknown
+        mark_at: Tensor,  # (B, N, 3) as in `weft.marks.MarkAt`
         season: Tensor,  # (B,)
         wrap: Tensor,  # (B,)
     ) -> WeightOutput:
-        view_mm = mm_per_pixel * size.amax(-1).float()  # (B, N)
-        return self.tail(*self.stem(photos, size, mask), mask, view_mm, season, wrap)
-
-
-def _put_back(values: Tensor, mask: Tensor) -> Tensor:
-    """Rows of the true places of `mask` (B, N) -> (B, N, ...), zeros elsewhere."""
-    whole = values.new_zeros(*mask.shape, *values.shape[1:])
-    whole[mask] = values
-    return whole
-
-
-def _mean_and_spread(maps: Tensor) -> Tensor:
-    """(B, 2 K) of maps (B, K, h, w)."""
-    mean = maps.mean((-2, -1))
-    # 1e-6: the root of nothing at all has no slope, and no two engines round it alike.
-    spread = ((maps - mean[..., None, None]).square().mean((-2, -1)) + 1e-6).sqrt()
-    return torch.cat([mean, spread], dim=-1)
-
-
-def _learns(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+        told = told_of(mm_per_pixel, mark_at, size)
+        return self.tail(*self.stem(photos, size, mask), mask, told, season, wrap)

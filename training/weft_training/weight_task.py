@@ -14,19 +14,18 @@ from torch import Tensor, nn
 
 from weft.card import SEASONS, WRAPS, Extra
 from weft.cores import usable_cores
-from weft.errors import RecipeError
 from weft_training import closed_form
-from weft_training.augment import PhotoChange, build_photo_change
-from weft_training.backbones import build_backbone, freeze_stages
+from weft_training.augment import UNMOVED, Changed, PhotoChange, build_photo_change
 from weft_training.data import Captures, group_names
 from weft_training.kernel_regression import CENTRES, KernelRegression
 from weft_training.kernel_share import FIRST, PARTS
 from weft_training.photo_features import PhotoFeatures, pad_photos
 from weft_training.photo_sets import PhotoSet, sets_of_subject
-from weft_training.photo_shelf import PhotoShelf, Pixels
-from weft_training.recipe import WeightModel, WeightRecipe
+from weft_training.photo_shelf import PhotoShelf
+from weft_training.recipe import WeightRecipe
 from weft_training.step import Batch, QuantileLoss
-from weft_training.weight_net import Seen, WeightNet, WeightStem, WeightTail
+from weft_training.weight_net import WeightNet, WeightTail, told_of
+from weft_training.weight_stem import Seen, build_stem, widths_of
 
 Rows = NDArray[np.int64]
 
@@ -70,7 +69,7 @@ class WeightTask:
         torch.manual_seed(seed)
         model = self.recipe.model
         stem = build_stem(model).eval() if self._features is None else self._features.stem
-        widths, channels = _widths(stem, model)
+        widths, channels = widths_of(stem, model)
         tail = WeightTail(
             features=sum(widths),
             hidden=model.hidden,
@@ -82,6 +81,8 @@ class WeightTask:
             centres=min(CENTRES, len(rows)) if model.kernel_share else 0,
             kernel_share=FIRST if model.kernel_share == "auto" else model.kernel_share,
             last=widths[0],
+            depth=model.depth,
+            placed=any(self.shelf.mark_at(int(row)).x_px > 0 for row in rows),
         )
         known = self.uses(rows)
         tail.heard.copy_(torch.tensor([float(extra in known) for extra in get_args(Extra)]))
@@ -125,14 +126,16 @@ class WeightTask:
             views = [rng.integers(self._features.views, size=len(item)) for item in items]
         else:
             seeds = [rng.integers(2**31, size=len(item)) for item in items]
-        shown = rng.random((3, len(items))) >= self.recipe.augment.drop_extras  # scale, season, wrap
+        hidden = self.recipe.augment.drop_extras
+        shown = rng.random((3, len(items))) >= hidden  # scale, season, wrap
+        shown = np.vstack([shown, rng.random(len(items)) >= hidden])  # the mark's place and tilt
         return self._collate(items, views=views, seeds=seeds, shown=shown)
 
     def clean(self, rows: Rows) -> Batch:
         """Every photo by itself, unchanged, with all that is known of it."""
         items = [rows[at : at + 1] for at in range(len(rows))]
         views = [np.zeros(1, np.int64) for _ in items]
-        return self._collate(items, views=views, seeds=None, shown=np.ones((3, len(items)), bool))
+        return self._collate(items, views=views, seeds=None, shown=np.ones((4, len(items)), bool))
 
     def finish(self, net: WeightNet, rows: Rows) -> None:
         """Note what photos look like to the net, now that it looks at them as it will in service."""
@@ -162,12 +165,13 @@ class WeightTask:
     def graph_inputs(self, rows: Rows) -> dict[str, NDArray[np.generic]]:
         """The tensors of the exported graph for the photos `rows` of one subject."""
         photos, size = pad_photos([[self.shelf.pixels(int(row)) for row in rows]])
-        scale = np.array([[self.shelf.mm_per_pixel(int(row)) for row in rows]], np.float32)
+        scale, at = self._marks(rows)
         return {
             "photos": photos.numpy(),
             "size": size.numpy(),
             "mask": np.ones((1, len(rows)), bool),
-            "mm_per_pixel": scale,
+            "mm_per_pixel": scale[None].numpy(),
+            "mark_at": at[None].numpy(),
             "season": self.season[rows[:1]],
             "wrap": self.wrap[rows[:1]],
         }
@@ -186,15 +190,17 @@ class WeightTask:
         """Answers about sets of photos of one subject, whose rows are `members`."""
         device = next(net.tail.parameters()).device
         with torch.inference_mode():
-            seen, view_mm = self._look(net, members)  # of N = 1 subject, (1, photos, ...)
+            seen, told = self._look(net, members)  # of N = 1 subject, (1, photos, ...)
             read = net.tail.read(
                 seen.maps, torch.ones(seen.pooled.shape[:2], dtype=torch.bool, device=device)
             )
             places = _ragged([list(one.places) for one in asked]).long()
             mask = _ragged([np.ones(len(one.places), bool) for one in asked])
-            factor = torch.tensor([one.scale_factor for one in asked])[:, None]
+            # The factor is one on the scale alone; a scale of 0 hides the mark with its place.
+            factor = torch.ones(len(asked), 1, told.shape[-1])
+            factor[:, 0, 0] = torch.tensor([one.scale_factor for one in asked])
             known = torch.tensor([[self.season[members[0]]], [self.wrap[members[0]]]]).expand(2, len(asked))
-            given = (mask, view_mm[places] * factor * mask, *known)
+            given = (mask, told[0, places] * factor * mask[..., None], *known)
             strange = net.tail.familiarity(seen.pooled)[0].cpu()  # (photos,)
             inputs = (seen.pooled[0, places], read[:, 0][:, places], *(part.to(device) for part in given))
             output = net.tail.answer(*inputs)
@@ -218,20 +224,32 @@ class WeightTask:
         )
 
     def _look(self, net: WeightNet, members: Rows) -> tuple[Seen, Tensor]:
-        """What the stem sees in one subject's unchanged photos, (1, photos, ...), and their views in mm."""
+        """What the stem sees in one subject's unchanged photos and what is told of their marks, each
+        (1, photos, ...)."""
         device = next(net.tail.parameters()).device
-        scale = torch.tensor([self.shelf.mm_per_pixel(int(row)) for row in members])
+        scale, at = (part[None] for part in self._marks(members))
         if self._features is not None:
             clean = np.zeros(len(members), np.int64)
             seen = Seen(self._features.pooled[members, 0][None], self._features.maps(members, clean)[None])
-            return Seen(*(part.to(device) for part in seen)), scale * self._features.longest[members, 0]
+            told = told_of(scale, at, self._features.size[members, 0][None])
+            return Seen(*(part.to(device) for part in seen)), told
         photos, size = pad_photos([[self.shelf.pixels(int(row)) for row in members]])
         looks = [
             net.stem.look(photos[0, at : at + 16].to(device), size[0, at : at + 16].to(device))
             for at in range(0, len(members), 16)
         ]
         pooled, maps = (torch.cat(parts)[None] for parts in zip(*looks, strict=True))
-        return Seen(pooled, maps), scale * size[0].amax(-1).float()
+        return Seen(pooled, maps), told_of(scale, at, size)
+
+    def _marks(self, rows: Rows, moved: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Millimetres per pixel (R,) and places (R, 3) of marks, where the pixels of each photo were `moved`
+        (R, 2, 3) as in `augment.Changed`."""
+        scale = torch.tensor([self.shelf.mm_per_pixel(int(row)) for row in rows])
+        at = torch.tensor([self.shelf.mark_at(int(row)) for row in rows])
+        if moved is not None:
+            place = (moved[:, :, :2] @ at[:, :2, None])[..., 0] + moved[:, :, 2]
+            at = torch.cat([place, at[:, 2:]], dim=-1)
+        return scale, at
 
     def _collate(
         self,
@@ -243,8 +261,7 @@ class WeightTask:
     ) -> Batch:
         """Inputs of the trained part: pixels or, behind a frozen stem, features of the given views."""
         mask = _ragged([np.ones(len(item), bool) for item in items])
-        scale = _ragged([[self.shelf.mm_per_pixel(int(row)) for row in item] for item in items]).float()
-        scale = scale * torch.from_numpy(shown[0])[:, None]
+        scaled, placed = torch.from_numpy(shown[[0, 3]])[..., None] * mask
         leads = np.array([item[0] for item in items])
         season = torch.from_numpy(self.season[leads] * shown[1])
         wrap = torch.from_numpy(self.wrap[leads] * shown[2])
@@ -253,22 +270,28 @@ class WeightTask:
             assert views is not None, "frozen features are asked for by view"
             rows, chosen = np.concatenate(items), np.concatenate(views)
             pooled = _spread(self._features.pooled[rows, chosen], mask)
-            longest = _spread(self._features.longest[rows, chosen], mask)
             maps = _spread(self._features.maps(rows, chosen), mask)
-            return Batch((pooled, maps, mask, scale * longest, season, wrap), truth)
+            scale, at = self._marks(rows, self._features.moved[rows, chosen])
+            size = self._features.size[rows, chosen]
+            told = told_of(scale * scaled[mask], at * placed[mask][:, None], size)
+            return Batch((pooled, maps, mask, _spread(told, mask), season, wrap), truth)
         asked = None if seeds is None else np.concatenate(seeds).tolist()
-        made = self._makers.map(self._photo, np.concatenate(items).tolist(), asked or repeat(None))
-        photos, size = pad_photos([list(islice(made, len(item))) for item in items])
-        return Batch((photos, size, mask, scale, season, wrap), truth)
+        rows = np.concatenate(items)
+        made = list(self._makers.map(self._photo, rows.tolist(), asked or repeat(None)))
+        scale, at = self._marks(rows, torch.from_numpy(np.stack([photo.moved for photo in made])))
+        pixels = iter(photo.pixels for photo in made)
+        photos, size = pad_photos([list(islice(pixels, len(item))) for item in items])
+        scale, at = _spread(scale, mask) * scaled, _spread(at, mask) * placed[..., None]
+        return Batch((photos, size, mask, scale, at, season, wrap), truth)
 
     @cached_property
     def _makers(self) -> ThreadPoolExecutor:
         """Of photos; kept, since each of its threads makes itself a chain of changes once."""
         return ThreadPoolExecutor(usable_cores(), thread_name_prefix="photos")
 
-    def _photo(self, row: int, seed: int | None) -> Pixels:
+    def _photo(self, row: int, seed: int | None) -> Changed:
         pixels = self.shelf.pixels(row)
-        return pixels if seed is None else self._change(pixels, seed)
+        return Changed(pixels, UNMOVED) if seed is None else self._change(pixels, seed)
 
     def _standardise(self, tail: WeightTail, rows: Rows, features: PhotoFeatures) -> None:
         seen = features.pooled[rows].flatten(0, 1)  # (rows * views, D)
@@ -293,9 +316,12 @@ class WeightTask:
     def _solve(self, tail: WeightTail, rows: Rows) -> None:
         assert self._features is not None, "the recipe was checked: ridge needs a frozen stem"
         views = self._features.views
-        scale = torch.tensor([self.shelf.mm_per_pixel(int(row)) for row in rows])[:, None]
         with torch.no_grad():
-            inputs = tail.describe(self._features.pooled[rows], scale * self._features.longest[rows])
+            told = [
+                told_of(*self._marks(rows, self._features.moved[rows, view]), self._features.size[rows, view])
+                for view in range(views)
+            ]
+            inputs = tail.describe(self._features.pooled[rows], torch.stack(told, dim=1))
         target = (np.log(self.grams[rows]) - float(tail.log_mean)) / float(tail.log_std)
         weight, bias = closed_form.ridge(
             inputs.flatten(0, 1).double().numpy(),
@@ -325,49 +351,6 @@ def _each_alone(tail: WeightTail, inputs: Sequence[Any]) -> dict[str, NDArray[np
         found[name] = tail.answer(*inputs).log_grams.cpu().double().exp().numpy()
     tail.kernel.share.copy_(share)
     return found
-
-
-def build_stem(model: WeightModel) -> WeightStem:
-    backbone = build_backbone(
-        model.backbone,
-        pretrained=model.pretrained,
-        pretrained_classes=model.pretrained_classes,
-        pad_type=model.pad_type,
-        bands=model.bands,
-    )
-    if model.freeze == "all":
-        backbone.requires_grad_(False)
-    elif model.freeze != "none":
-        freeze_stages(backbone, model.freeze)
-    mean, std = _scaling(model)
-    return WeightStem(
-        backbone, input_px=model.input_px, mean=mean, std=std, levels=model.levels, layers=model.layers
-    )
-
-
-def _scaling(model: WeightModel) -> tuple[list[float], list[float]]:
-    """Mean and deviation of each band, in 0..255; bands that ImageNet lacks take the mean of its three."""
-    if model.scaling == "unit":
-        return [127.5] * len(model.bands), [127.5] * len(model.bands)
-    means = {"red": 123.675, "green": 116.28, "blue": 103.53}
-    stds = {"red": 58.395, "green": 57.12, "blue": 57.375}
-    return [means.get(band, 114.495) for band in model.bands], [stds.get(band, 57.63) for band in model.bands]
-
-
-def _widths(stem: WeightStem, model: WeightModel) -> tuple[list[int], int]:
-    """Features of the last layer and of each of `layers`, and channels of the maps; RecipeError for a stage
-    that the backbone has not got."""
-    side = model.input_px
-    grey = torch.zeros(1, len(model.bands), side, side, dtype=torch.uint8)
-    try:
-        with torch.inference_mode():
-            parts, maps = stem.look_apart(grey, torch.tensor([[side, side]]))
-    except (AttributeError, AssertionError, IndexError) as error:
-        raise RecipeError(
-            f"model.levels, model.layers: {list(model.levels)}, {list(model.layers)} are not all stages of "
-            f"{model.backbone} ({error}); take others"
-        ) from error
-    return [int(part.shape[-1]) for part in parts], int(maps.shape[1])
 
 
 def _is_marked(asked: PhotoSet, marked: NDArray[np.bool_]) -> bool:

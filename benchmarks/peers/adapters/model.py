@@ -51,6 +51,7 @@ class Model:
                 "size": np.array([[pixels.shape[:2]]], np.int64),
                 "mask": np.ones((1, 1), np.bool_),
                 "mm_per_pixel": np.zeros((1, 1), np.float32),
+                "mark_at": np.zeros((1, 1, 3), np.float32),
                 "season": np.zeros(1, np.int64),
                 "wrap": np.zeros(1, np.int64),
             }
@@ -58,4 +59,6 @@ class Model:
             square = np.asarray(Image.fromarray(pixels).resize((spec["side"], spec["side"])), np.float32)
             normal = (square / 255 - np.float32(spec["mean"])) / np.float32(spec["std"])
             feed = {spec["input"]: np.ascontiguousarray(normal.transpose(2, 0, 1)[None])}
-        return float(np.ravel(self.session.run([spec["output"]], feed)[0])[0])
+        takes = {port.name for port in self.session.get_inputs()}
+        fed = {name: value for name, value in feed.items() if name in takes}
+        return float(np.ravel(self.session.run([spec["output"]], fed)[0])[0])

@@ -1,8 +1,9 @@
 """What a mark is, and what is asked for."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,17 @@ def wanted(kind: MarkKind | None, size_mm: float | None) -> MarkHint | None:
     return MarkHint(kind, size_mm)
 
 
+class MarkAt(NamedTuple):
+    """Where a mark lies in a photo and how aslant; zeros where that is unknown."""
+
+    x_px: float = 0.0  # of its middle; whole numbers at the pixels' corners
+    y_px: float = 0.0
+    facing: float = 0.0  # cosine of its tilt, 1 seen straight on; 0 unknown
+
+
+NOWHERE: Final = MarkAt()
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A mark that was found. Pixels are those of the upright photo at full resolution.
@@ -74,6 +86,12 @@ class Mark:
     mm_per_pixel: float
     confidence: float
     tilt_degrees: float | None = None
+
+    def at(self, full_per_pixel: float) -> MarkAt:
+        """Its place in a decode of which one pixel covers so many of the full photo."""
+        x, y = np.mean(self.corners, axis=0) / full_per_pixel
+        facing = 0.0 if self.tilt_degrees is None else math.cos(math.radians(self.tilt_degrees))
+        return MarkAt(float(x), float(y), facing)
 
 
 def clockwise(corners: NDArray[np.floating]) -> Corners:

@@ -48,7 +48,17 @@ def outline() -> NDArray[np.float32]:
 
 def mm_per_pixel(corners: NDArray[np.float32]) -> float:
     """Scale in the label's plane along the direction that its tilt does not shorten, as in `weft.marks`."""
+    return SIDE_MM / float(_sides_px(corners)[0])
+
+
+def tilt_degrees(corners: NDArray[np.float32]) -> float:
+    """Between the label's plane and the sensor's, as in `weft.marks`."""
+    longest, shortest = _sides_px(corners)
+    return float(np.degrees(np.arccos(shortest / longest)))
+
+
+def _sides_px(corners: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Length of a side along the direction that the tilt does not shorten, and along the one it does."""
     across = (corners[1] - corners[0] + corners[2] - corners[3]) / 2
     down = (corners[3] - corners[0] + corners[2] - corners[1]) / 2
-    longest = np.linalg.svd(np.stack([across, down], axis=1), compute_uv=False)[0]
-    return SIDE_MM / float(longest)
+    return np.linalg.svd(np.stack([across, down], axis=1), compute_uv=False)
