@@ -237,8 +237,14 @@ class WeightTail(nn.Module):
         told: Tensor,
         season: Tensor,
         wrap: Tensor,
+        *,
+        kernel_share: float | None = None,
     ) -> WeightOutput:
-        """The rest of `forward`, which asks about sets of photos that were read before."""
+        """The rest of `forward`, which asks about sets of photos that were read before.
+
+        Args:
+            kernel_share: What the kernel says of the answer instead of its own share.
+        """
         scale_heard, season_heard, wrap_heard = self.heard.unbind()
         season, wrap = season * season_heard.long(), wrap * wrap_heard.long()
         seen = self.describe(pooled, told * scale_heard)  # (B, N, D + extras)
@@ -255,7 +261,8 @@ class WeightTail(nn.Module):
             if self.kernel is not None:
                 part = mask.float() / mask.float().sum(-1, keepdim=True).clamp(min=1)  # (B, N)
                 alike = (self.kernel(self.standardise(pooled)) * part).sum(-1)  # (B,)
-                around = around + self.kernel.share * (alike - around)
+                share = self.kernel.share if kernel_share is None else kernel_share
+                around = around + share * (alike - around)
         # softplus(x + 1) is 1.3 at x = 0: an untrained interval is about as wide as the masses scatter.
         middle = self.log_mean + self.log_std * around
         low = middle - self.log_std * F.softplus(found[..., 1] + 1)

@@ -345,12 +345,8 @@ def _each_alone(tail: WeightTail, inputs: Sequence[Any]) -> dict[str, NDArray[np
     """What the members and the kernel would say without each other, by `PARTS`; nothing without a kernel."""
     if tail.kernel is None:
         return {}
-    share, found = tail.kernel.share.clone(), {}
-    for name, alone in zip(PARTS, (0.0, 1.0), strict=True):
-        tail.kernel.share.fill_(alone)
-        found[name] = tail.answer(*inputs).log_grams.cpu().double().exp().numpy()
-    tail.kernel.share.copy_(share)
-    return found
+    said = (tail.answer(*inputs, kernel_share=share).log_grams for share in (0.0, 1.0))
+    return {name: alone.cpu().double().exp().numpy() for name, alone in zip(PARTS, said, strict=True)}
 
 
 def _is_marked(asked: PhotoSet, marked: NDArray[np.bool_]) -> bool:
