@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.card import Card, Task, read_card
-from weft.engines import NATIVE, Arrays, Engine, EngineChoice, EngineName, Port, fits_here, start_engine
+from weft.engine_names import NATIVE, EngineChoice, EngineName
+from weft.engines import Arrays, Engine, Port, fits_here, start_engine
 from weft.errors import BundleError, CardError, EngineError, ProofError, SealError, WrongTaskError
 from weft.memory import give_back
 from weft.onnx_file import read_metadata, with_metadata

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from weft.engine_names import CHOICES, NATIVE, EngineChoice
+
 if TYPE_CHECKING:
     from weft.bundle import Bundle
     from weft.card import BeltCard, WeightCard
-    from weft.engines import EngineChoice
     from weft.marks import MarkHint
     from weft.weigher import Estimate, PhotoFinding, Prepared, Weigher
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _ENGINE = click.option(
     "--engine",
-    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16", "auto"]),
-    default="onnxruntime",
+    type=click.Choice(CHOICES),
+    default=NATIVE,
     show_default=True,
     help="What computes the graph; another than the default has to be on the bundle's card.",
 )
@@ -171,7 +172,7 @@ def identify(scan: Path | None, bundle: Path | None, as_json: bool, **stated: An
 @click.argument("bundle", type=_FILE)
 @_ENGINE
 @click.option("--json", "as_json", is_flag=True, help="The card and the graph as JSON.")
-def inspect(bundle: Path, as_json: bool, engine: "EngineChoice") -> None:
+def inspect(bundle: Path, as_json: bool, engine: EngineChoice) -> None:
     """Show what BUNDLE is, takes and is worth. Its seal, card and proof are checked on the way."""
     from weft.bundle import load_bundle
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from weft.engine_names import CHOICES
+
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -31,7 +33,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--engine",
-    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16", "auto"]),
+    type=click.Choice(CHOICES),
     help="What computes the weight bundle's graph.  [default: onnxruntime]",
 )
 @click.option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft.bundle import BUNDLED, Bundle, load_bundle
 from weft.card import Task
-from weft.engines import NATIVE
+from weft.engine_names import NATIVE
 from weft.errors import BundleError, StoreError
 from weft.limits import FRAME_BYTES, PHOTO_BYTES
 from weft.memory import give_back

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from weft.card import Task
 from weft.cores import usable_cores
-from weft.engines import EngineChoice
+from weft.engine_names import EngineChoice
 from weft.errors import StoreError
 from weft.limits import REQUEST_BYTES
 from weft_serving.bundles.admin_token import LEAST_CHARACTERS, can_be_sent

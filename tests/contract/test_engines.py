@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from weft import engines
 from weft.bundle import BUNDLED, Bundle, gaps, load_bundle, open_bundle
-from weft.engines import EngineName, OnnxRuntime, fits_here, start_engine
+from weft.engine_names import EngineName
+from weft.engines import OnnxRuntime, fits_here, start_engine
 from weft.errors import BundleError, EngineError, ProofError
 from weft.verbs import inspect
 

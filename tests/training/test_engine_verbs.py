@@ -14,7 +14,8 @@ from PIL import Image
 from weft import engines
 from weft.bundle import BUNDLED, CARD_KEY, PROOF_KEY, load_bundle, sealed
 from weft.card import read_card
-from weft.engines import EngineName, OnnxRuntime, fits_here
+from weft.engine_names import EngineName
+from weft.engines import OnnxRuntime, fits_here
 from weft.errors import BundleError, EngineError, ManifestError
 from weft_datasets.manifest import Manifest, make_manifest, write_manifest
 from weft_training import engine_check

@@ -11,7 +11,8 @@ from typing import Final
 
 from weft.bundle import ONLY_WEIGHT, OUTPUTS, Bundle, load_bundle, open_bundle, repacked
 from weft.card import Card, EngineProof, Task
-from weft.engines import NATIVE, EngineName, fits_here, measured_on, start_engine
+from weft.engine_names import NATIVE, OTHERS, EngineName
+from weft.engines import fits_here, measured_on, start_engine
 from weft.errors import EngineError
 from weft_datasets.manifest import read_manifest
 from weft_training.engine_check import Loss, Speed, asked_of, largest_gaps, loss_on, speed_of, usual
@@ -122,7 +123,7 @@ def with_engine(card: Card, engine: EngineName, proof: EngineProof) -> Card:
 def admit_what_fits(model: bytes, native: Bundle, asked: list[Inputs], *, most: float = MOST) -> Card:
     """The card with bounds of all engines that are installed, run on this CPU and stay within `most`."""
     card = native.card
-    for engine in ("openvino", "openvino-bf16"):
+    for engine in OTHERS:
         if card.task != "weight" or not fits_here(engine):  # spectra gain nothing
             continue
         started = start_engine(engine, model, threads=1, source=native.source)

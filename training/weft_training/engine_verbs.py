@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from weft.engine_names import OTHERS
+
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _OUT = click.Path(path_type=Path, dir_okay=False)
 
@@ -12,7 +14,7 @@ _OUT = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("bundle", type=_FILE)
 @click.argument("manifest", type=_FILE, required=False)
-@click.option("--engine", type=click.Choice(["openvino", "openvino-bf16"]), required=True)
+@click.option("--engine", type=click.Choice(OTHERS), required=True)
 @click.option("--out", type=_OUT, required=True, help="The new bundle's file.")
 @click.option(
     "--most",

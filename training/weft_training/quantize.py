@@ -30,7 +30,8 @@ from weft.bundle import (
     sealed,
 )
 from weft.card import Card, Proof
-from weft.engines import NATIVE, start_engine
+from weft.engine_names import NATIVE
+from weft.engines import start_engine
 from weft.errors import BundleError, ManifestError
 from weft_datasets.manifest import Manifest, read_manifest
 from weft_training.admit import bound_of

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from weft.engine_names import CHOICES, NATIVE
 from weft_serving.bench import PARTS
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -27,8 +28,8 @@ _OUT = click.Path(path_type=Path, dir_okay=False, writable=True)
 @click.option("--only", metavar="PARTS", help=f"Some of {','.join(PARTS)}.")
 @click.option(
     "--engine",
-    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16", "auto"]),
-    default="onnxruntime",
+    type=click.Choice(CHOICES),
+    default=NATIVE,
     show_default=True,
     help="That the server runs the bundle on.",
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.bundle import BUNDLED, load_bundle
-from weft.engines import EngineChoice
+from weft.engine_names import EngineChoice
 from weft.errors import BenchError
 from weft.marks import MarkHint
 from weft.weigher import Weigher

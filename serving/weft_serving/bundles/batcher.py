@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from weft.bundle import Bundle
-from weft.engines import NATIVE
+from weft.engine_names import NATIVE
 from weft.weigher import Estimate, PhotoFinding, Prepared, Subject, Weigher, check_count, stack
 
 _MOST: Final = 4  # of 2, 4 and 8 the best where any is: benchmarks/engines.py

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import delete, select
 
-from weft.engines import NATIVE
+from weft.engine_names import NATIVE
 from weft.errors import StoreError, WeftError
 from weft_serving.bundles.comparing import Ask, Said, compare
 from weft_serving.bundles.figures import BundleFigures
