@@ -6,26 +6,22 @@ An engine answers a little differently from the trained model, a 16-bit one more
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Protocol
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from weft.cores import usable_cores
+from weft.engine_names import NATIVE, EngineName
 from weft.errors import BundleError, EngineError
 from weft.onnx_file import graph_names
 
 Arrays = Mapping[str, NDArray[Any]]
 Port = tuple[str, str, list[Any]]  # name, element type as ONNX Runtime writes it, shape
-EngineName = Literal["onnxruntime", "openvino", "openvino-bf16"]
-EngineChoice = Literal["onnxruntime", "openvino", "openvino-bf16", "auto"]
-ENGINES: Final[tuple[EngineName, ...]] = get_args(EngineName)
-CHOICES: Final[tuple[EngineChoice, ...]] = get_args(EngineChoice)
-NATIVE: Final[EngineName] = "onnxruntime"
 
 # Leading axes that are 1 where one photo of one thing is asked about, by input.
-_OF_ONE: Final = {"photos": 2, "size": 2, "mask": 2, "mm_per_pixel": 2, "season": 1, "wrap": 1}
+_OF_ONE: Final = {"photos": 2, "size": 2, "mask": 2, "mm_per_pixel": 2, "mark_at": 2, "season": 1, "wrap": 1}
 # First convolutions that stay in float32 where the rest is computed in bfloat16, as does the resize before
 # them: 8 bits round its places to whole pixels, and grams move by 9 % in the middle instead of by 2 %.
 _PRECISE: Final = 3
