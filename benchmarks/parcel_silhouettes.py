@@ -98,7 +98,13 @@ def main() -> None:
     print(f"SIMULATED: {len(table)} views of {table['parcel'].nunique()} parcels, 5 folds by parcel\n")
     print("| told | MAPE | MAE |\n|---|---|---|")
     for told, columns in _TOLD.items():
-        net = MLPRegressor((128, 128), early_stopping=True, n_iter_no_change=20, max_iter=300, random_state=0)
+        net = MLPRegressor(
+            hidden_layer_sizes=(128, 128),
+            early_stopping=True,
+            n_iter_no_change=20,
+            max_iter=300,
+            random_state=0,
+        )
         log_grams = cross_val_predict(
             make_pipeline(StandardScaler(), net),
             table[columns].astype(float),

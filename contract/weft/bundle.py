@@ -70,10 +70,14 @@ class Bundle:
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Run the graph; names, shapes and types are those of `docs/bundle.md`.
 
-        Whoever asks a fibre bundle that takes a photo of a scan alone may leave the photo's inputs out.
+        Whoever asks a fibre bundle that takes a photo of a scan alone may leave the photo's inputs out, and
+        `mark_at` whoever does not know where a mark lies.
         """
-        section = self.card.composition
-        given = inputs if section is None or section.photo is None else {**_NO_PHOTO, **inputs}
+        section, given = self.card.composition, inputs
+        if section is not None and section.photo is not None:
+            given = {**_NO_PHOTO, **inputs}
+        elif "mark_at" in self._takes and "mark_at" not in inputs:
+            given = {**inputs, "mark_at": np.zeros((*inputs["mask"].shape, 3), np.float32)}
         fed = {name: value for name, value in given.items() if name in self._takes}
         return self._engine.run(fed, large=_is_large(fed))
 

@@ -100,8 +100,10 @@ async def infer(request: Request, service: TheService, model: str, version: str 
 def _run(bundle: Bundle, model: str, body: bytes, header: str | None) -> tuple[bytes, int | None]:
     question, rest = read_question(body, header)
     section = bundle.card.composition
-    beside = _BESIDE if section is not None and section.photo is not None else ()  # `Bundle.run` fills them
-    inputs = read_inputs(question, rest, ports(bundle.inputs()), beside)
+    beside = _BESIDE if section is not None and section.photo is not None else ("mark_at",)
+    inputs = read_inputs(
+        question, rest, ports(bundle.inputs()), beside
+    )  # `Bundle.run` fills what is left out
     _CHECKS[model](bundle, inputs)
     outputs = _compute(bundle, inputs, question)
     told = {"model_name": model, "model_version": bundle.card.version, "parameters": _origin(bundle)}

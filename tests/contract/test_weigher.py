@@ -8,6 +8,7 @@ import pytest
 import segno
 from PIL import Image
 
+from weft import engines
 from weft.bundle import load_bundle
 from weft.errors import (
     BrokenPhotoError,
@@ -189,6 +190,33 @@ def test_the_scale_of_a_mark_is_that_of_the_pixels_the_graph_sees(weigher: Weigh
     assert prepared.finding.mark.mm_per_pixel == pytest.approx(60 / 240, rel=0.02)
     assert prepared.pixels is not None
     assert prepared.mm_per_pixel == pytest.approx(0.25 * 3200 / max(prepared.pixels.shape), rel=0.02)
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(1, None), (6, 2), (8, 4)])  # ROTATE_90, ROTATE_270
+def test_the_graph_is_told_where_the_mark_lies_in_the_upright_pixels(
+    weigher: Weigher, orientation: int, turn: int | None
+) -> None:
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = orientation
+    upright = Image.open(io.BytesIO(jpeg_with_label()))
+    stored = upright if turn is None else upright.transpose(Image.Transpose(turn))
+    stored.save(buffer, "JPEG", quality=95, exif=exif)
+
+    tensors = stack(
+        [Subject([weigher.prepare(buffer.getvalue(), MarkHint("qr", 60)), weigher.prepare(jpeg())])]
+    )
+
+    # Pasted at the middle across and a third of the width down, with its quiet zone 331 pixels a side.
+    per_pixel = 3200 / tensors["size"][0, 0].max()
+    assert tensors["mark_at"].dtype == np.float32
+    x, y, facing = tensors["mark_at"][0, 0]
+    assert (x * per_pixel, y * per_pixel) == pytest.approx((1600 + 165, 1066 + 165), abs=4)
+    assert facing == pytest.approx(1, abs=0.02)
+    assert not tensors["mark_at"][0, 1].any()
+
+
+def test_engines_know_all_inputs_of_one_photo(weigher: Weigher) -> None:
+    assert set(stack([Subject([weigher.prepare(jpeg())])])) == set(engines._OF_ONE)
 
 
 def test_a_small_label_is_found_on_a_finer_decode_without_changing_the_pixels() -> None:

@@ -101,6 +101,17 @@ def test_scans_that_do_not_cover_the_grid_are_named(spectra_recipe: Path) -> Non
         make_task(recipe, load_captures(recipe)).prepare(quiet=True)
 
 
+def test_a_simulated_mark_of_unknown_place_is_refused_not_looked_for_in_vain(photos_recipe: Path) -> None:
+    recipe = load_recipe(photos_recipe)
+    assert isinstance(recipe, WeightRecipe)
+    captures = load_captures(recipe)
+    told = {"simulated": True, "mark": "qr", "mark_mm": 60.0, "mark_mm_per_pixel_truth": 2.0}
+    captures.manifest.frame[list(told)] = list(told.values())
+
+    with pytest.raises(ManifestError, match="simulate the photos again"):
+        PhotoShelf(captures, recipe)
+
+
 @pytest.mark.parametrize("simulated", [True, False])
 def test_only_a_simulated_photo_has_its_scale_from_the_simulator(
     simulated: bool, photos_recipe: Path

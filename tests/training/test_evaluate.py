@@ -257,6 +257,7 @@ def test_the_marks_that_a_manifest_names_are_looked_for(tiny_weight_bundle: Path
     answer = answers_of(weigher.bundle, manifest).predictions["predicted_grams"].iloc[0]
 
     assert seen.mm_per_pixel > 0
+    assert seen.mark_at.x_px > 0
     hidden = answers_of(weigher.bundle, manifest).predictions.set_index("mode").loc["unmarked"]
     assert not hidden["marked"]
     assert hidden["predicted_grams"] == weigher.weigh([weigher.prepare(path.read_bytes())]).grams

@@ -341,6 +341,19 @@ def test_it_is_known_where_a_change_moves_a_pixel(seed: int) -> None:
     assert moved @ [51.5, 21.5, 1] == pytest.approx(found, abs=0.6)
 
 
+def test_a_photo_whose_light_alone_changes_keeps_its_places() -> None:
+    from weft_training.augment import UNMOVED, build_photo_change
+    from weft_training.recipe import PhotoAugment
+
+    still = PhotoAugment(crop=0, rotate_degrees=0, flip="none", light=0.5)
+    photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+
+    changed = build_photo_change(still, ["red", "green", "blue"])(photo, 3)
+
+    assert changed.pixels.shape == photo.shape
+    assert np.array_equal(changed.moved, UNMOVED)
+
+
 def test_members_answer_with_the_mean_of_their_shares() -> None:
     torch.manual_seed(0)
     trunks = [nn.Linear(40, 4) for _ in range(3)]

@@ -65,15 +65,18 @@ def build_photo_change(settings: PhotoAugment, bands: Sequence[str]) -> PhotoCha
         steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, settings.blur_px), p=0.3))
     if settings.noise:
         steps.append(A.GaussNoise(std_range=(0.0, settings.noise), p=0.3))
+    moving = bool(settings.crop or settings.rotate_degrees) or settings.flip != "none"
     own = threading.local()  # a chain is seeded before each use, so every thread needs one to itself
 
-    followed = A.KeypointParams(format="xy", remove_invisible=False)
+    followed = A.KeypointParams(format="xy", remove_invisible=False) if moving else None
 
     def change(pixels: Pixels, seed: int) -> Changed:
         chain: Any = getattr(own, "chain", None)
         if chain is None:
             chain = own.chain = A.Compose(copy.deepcopy(steps), keypoint_params=followed)
         chain.set_random_seed(seed)
+        if not moving:
+            return Changed(np.ascontiguousarray(chain(image=pixels)["image"]), UNMOVED)
         found = chain(image=pixels, keypoints=_corners(pixels))
         return Changed(np.ascontiguousarray(found["image"]), _moved(pixels, np.array(found["keypoints"])))
 

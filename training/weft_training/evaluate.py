@@ -14,6 +14,7 @@ from weft.bundle import Bundle, load_bundle
 from weft.errors import InputError, ManifestError, WeftError
 from weft.identifier import Identifier
 from weft.limits import PHOTOS_PER_ESTIMATE
+from weft.marks import NOWHERE
 from weft.photos import Photo
 from weft.weigher import Estimate, Prepared, Weigher
 from weft_datasets.captures import prepared_photo, scan_of
@@ -161,7 +162,7 @@ def _sets(subject: str, usable: list[Prepared], bundle: Bundle) -> Iterator[tupl
         yield "few", _draw(rng, usable, int(rng.integers(2, min(len(usable) - 1, PHOTOS_PER_ESTIMATE) + 1)))
     if any(photo.mm_per_pixel > 0 for photo in usable):
         some = _draw(rng, usable, int(rng.integers(1, min(len(usable), PHOTOS_PER_ESTIMATE) + 1)))
-        yield "unmarked", [replace(photo, mm_per_pixel=0.0) for photo in some]
+        yield "unmarked", [replace(photo, mm_per_pixel=0.0, mark_at=NOWHERE) for photo in some]
 
 
 def _draw(rng: np.random.Generator, usable: list[Prepared], size: int) -> list[Prepared]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
-from weft.errors import RecipeError
+from weft.errors import RecipeError, RunError
 from weft_training.ahead import made_ahead
 from weft_training.belt_task import BeltTask
 from weft_training.data import TRAIN, Captures, load_captures, split_captures
@@ -260,7 +260,10 @@ def load_net(run: Run, task: Task, fold: NDArray[np.int64]) -> Any:
     fitted, _ = watched_rows(task.captures, stage.train, run.recipe)
     net = task.build(fitted, seed=run.recipe.seed * 1000 + stage.number)
     weights = torch.load(run.folder / FINAL / "weights.pt", map_location="cpu", weights_only=True)
-    task.trained(net).load_state_dict(weights)
+    try:
+        task.trained(net).load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"{run.folder}: was trained by another version of Weft; train it again") from error
     return net.eval()
 
 
@@ -269,8 +272,11 @@ def _resume(path: Path, parts: Mapping[str, Stateful]) -> int:
     if not path.is_file():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except RuntimeError as error:
+        raise RunError(f"{path}: was written by another version of Weft; train without --resume") from error
     return int(state["epoch"]) + 1
 
 

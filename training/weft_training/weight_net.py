@@ -26,7 +26,8 @@ _KIND: Final = 4  # numbers by which season and wrap are each told to the head
 _EXTRAS: Final = 2  # scale input and whether it is known
 _PLACED: Final = 5  # the mark's place and whether it is known, its tilt and whether that is known
 _PLACE_GAIN: Final = 4.0  # places lie within half a view
-_FACING, _FACING_GAIN = 0.8, 6.0  # usual cosine of a tilt, and one over what it scatters by
+_FACING: Final = 0.8  # usual cosine of a tilt
+_FACING_GAIN: Final = 6.0  # one over what it scatters by
 _LOG_RANGE: Final = (math.log(0.1), math.log(1e6))  # grams; keeps exp() finite whatever comes in
 
 
@@ -51,9 +52,11 @@ def told_of(mm_per_pixel: Tensor, mark_at: Tensor, size: Tensor) -> Tensor:
         size: (B, N, 2) rows and columns of each photo.
     """
     longer = size.amax(-1).float().clamp(min=1)  # (B, N)
-    placed = (mark_at[..., :1] > 0).float()
-    place = (mark_at[..., :2] - size.flip(-1).float() / 2) / longer[..., None] * placed
-    return torch.cat([(mm_per_pixel * longer)[..., None], placed, place, mark_at[..., 2:]], dim=-1)
+    extent = size.flip(-1).float()  # columns and rows
+    # A changed photo may have lost its mark over an edge.
+    inside = ((mark_at[..., :2] > 0) & (mark_at[..., :2] < extent)).all(-1, keepdim=True).float()
+    place = (mark_at[..., :2] - extent / 2) / longer[..., None] * inside
+    return torch.cat([(mm_per_pixel * longer)[..., None], inside, place, mark_at[..., 2:] * inside], dim=-1)
 
 
 class MapReader(nn.Module):

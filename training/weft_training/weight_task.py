@@ -82,7 +82,7 @@ class WeightTask:
             kernel_share=FIRST if model.kernel_share == "auto" else model.kernel_share,
             last=widths[0],
             depth=model.depth,
-            placed=any(self.shelf.mark_at(int(row)).x_px > 0 for row in rows),
+            placed=bool(self.shelf.scaled[rows].any()),
         )
         known = self.uses(rows)
         tail.heard.copy_(torch.tensor([float(extra in known) for extra in get_args(Extra)]))
@@ -128,7 +128,8 @@ class WeightTask:
             seeds = [rng.integers(2**31, size=len(item)) for item in items]
         hidden = self.recipe.augment.drop_extras
         shown = rng.random((3, len(items))) >= hidden  # scale, season, wrap
-        shown = np.vstack([shown, rng.random(len(items)) >= hidden])  # the mark's place and tilt
+        # The mark's place and tilt; drawn last, so that recipes without marks draw what they always did.
+        shown = np.vstack([shown, rng.random(len(items)) >= hidden])
         return self._collate(items, views=views, seeds=seeds, shown=shown)
 
     def clean(self, rows: Rows) -> Batch:
@@ -249,7 +250,7 @@ class WeightTask:
         if moved is not None:
             place = (moved[:, :, :2] @ at[:, :2, None])[..., 0] + moved[:, :, 2]
             at = torch.cat([place, at[:, 2:]], dim=-1)
-        return scale, at
+        return scale, at * (scale > 0)[:, None]
 
     def _collate(
         self,
