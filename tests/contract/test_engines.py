@@ -36,6 +36,7 @@ def photos(subjects: int, each: int, *, seed: int = 0) -> dict[str, Any]:
         "size": np.full((subjects, each, 2), (40, 60)),
         "mask": np.ones((subjects, each), np.bool_),
         "mm_per_pixel": rng.random((subjects, each), np.float32),
+        "mark_at": np.zeros((subjects, each, 3), np.float32),
         "season": np.arange(subjects) % 3,
         "wrap": np.arange(subjects) % 4,
     }
