@@ -9,7 +9,6 @@ Run: python benchmarks/parcel_silhouettes.py --subjects 2500
 import argparse
 from collections.abc import Iterator
 from typing import Any, Final
-from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -21,10 +20,10 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from weft_datasets import simulate_parcels
 from weft_datasets.parcels import draw_parcel
 from weft_datasets.render import label
 from weft_datasets.render.camera import choose_view
+from weft_datasets.simulate_parcels import lay_out
 
 _VIEWS: Final = 4
 _SIZE_PX: Final = 320
@@ -47,14 +46,13 @@ def views(number: int) -> Iterator[dict[str, Any]]:
     """Outlines of one parcel from where people stand, where its label is in the picture."""
     what, looks, where = (default_rng(s) for s in SeedSequence(1, spawn_key=(number,)).spawn(3))
     parcel = draw_parcel(what)
-    with patch.object(simulate_parcels.Scene, "lit"):  # no light is needed to know where things lie
-        setting = simulate_parcels._set_up(looks, parcel, "SHAPE", (0, 1, 2))
-    for _ in range(_VIEWS if setting.laid is not None else 0):
-        camera = choose_view(where, setting.stand, size_px=_SIZE_PX)
-        corners = label.corners_px(camera, setting.laid.centre, setting.laid.axes)
+    layout = lay_out(looks, parcel, "SHAPE")
+    for _ in range(_VIEWS if layout.laid is not None else 0):
+        camera = choose_view(where, layout.stand, size_px=_SIZE_PX)
+        corners = label.corners_px(camera, layout.laid.centre, layout.laid.axes)
         if (corners < 1).any() or (corners > [camera.width - 2, camera.height - 2]).any():
             continue
-        points, _ = camera.project(setting.stand.points)
+        points, _ = camera.project(layout.stand.points)
         truth = {"parcel": number, "grams": parcel.grams, "ln_litres": np.log(parcel.litres)}
         kind = {"winter": parcel.season == "winter", "bag": parcel.wrap == "bag", "box": parcel.wrap == "box"}
         middle = np.array([camera.width, camera.height]) / 2

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,12 +51,14 @@ class _Laid:
     axes: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    scene: Scene
+class Layout(NamedTuple):
+    """A parcel with its label and clutter in a room, not lit yet."""
+
+    meshes: list[Mesh]
+    room: Room
     laid: _Laid | None
     stand: Stand
-    parcel_meshes: int  # the first of the scene's meshes
+    parcel_meshes: int  # the first of the meshes
 
 
 def write_parcels(
@@ -135,20 +137,22 @@ def _write_subject(
     what, looks, views, ill = (default_rng(s) for s in SeedSequence(seed, spawn_key=(number,)).spawn(4))
     parcel = draw_parcel(what)
     code = "".join(looks.choice(_CODE_LETTERS, 8))
-    setting = _set_up(looks, parcel, code, tuple(BANDS.index(band) for band in bands))
+    layout = lay_out(looks, parcel, code)
+    shown = tuple(BANDS.index(band) for band in bands)
+    scene = Scene.lit(layout.meshes, layout.room, Light.draw(looks, shown), shown)
     finer = 2 if size_px <= 800 else 1
     subject = f"s{number:06d}"
     rows: list[dict[str, Any]] = []
     good: Good | None = None
     for view in range(int(views.integers(photos[0], photos[1] + 1))):
-        camera = choose_view(views, setting.stand, size_px=size_px)
-        picture = render(setting.scene, camera, finer=finer)
+        camera = choose_view(views, layout.stand, size_px=size_px)
+        picture = render(scene, camera, finer=finer)
         pixels = develop(views, picture.light, visible=[k for k, band in enumerate(bands) if band in RGB])
         name = f"{subject}-{view + 1}"
         path = _save(out / "photos", name, pixels, bands, int(views.integers(70, 96)))
-        truth = _mark_truth(camera, setting.laid, picture.owner)
+        truth = _mark_truth(camera, layout.laid, picture.owner)
         rows.append(_row(name, f"photos/{path}", parcel, truth) | {"subject": subject, "view": str(view + 1)})
-        good = Good(setting.scene, setting.stand, setting.parcel_meshes, camera, picture, finer)
+        good = Good(scene, layout.stand, layout.parcel_meshes, camera, picture, finer)
     for fault in FAULTS if faults else ():
         assert good is not None, "a subject has at least one good photo"
         pixels = faulty_photo(ill, fault, good, size_px=size_px)
@@ -159,8 +163,8 @@ def _write_subject(
     return rows
 
 
-def _set_up(rng: Generator, parcel: Parcel, code: str, bands: tuple[int, ...]) -> _Setting:
-    """Put the parcel, its label and clutter into a lit room."""
+def lay_out(rng: Generator, parcel: Parcel, code: str) -> Layout:
+    """Put the parcel, its label and clutter into a room."""
     turn = turn_z(float(rng.uniform(0, 2 * np.pi)))
     meshes = [mesh.moved(turn=turn) for mesh in parcel_meshes(rng, parcel)]
     own = len(meshes)
@@ -174,7 +178,7 @@ def _set_up(rng: Generator, parcel: Parcel, code: str, bands: tuple[int, ...]) -
         meshes = [*meshes, label.label_mesh(code).moved(turn=laid.axes, by=laid.centre)]
     stand = Stand(points[:: max(len(points) // 1500, 1)], room.facing, float(np.deg2rad(65)), edge)
     meshes = [*meshes, *clutter.scatter(rng, radius=radius)]
-    return _Setting(Scene.lit(meshes, room, Light.draw(rng, bands), bands), laid, stand, own)
+    return Layout(meshes, room, laid, stand, own)
 
 
 def _lay_label(rng: Generator, meshes: list[Mesh], points: NDArray[np.float32], facing: float) -> _Laid:
