@@ -47,7 +47,9 @@ def views(number: int) -> Iterator[dict[str, Any]]:
     what, looks, where = (default_rng(s) for s in SeedSequence(1, spawn_key=(number,)).spawn(3))
     parcel = draw_parcel(what)
     layout = lay_out(looks, parcel, "SHAPE")
-    for _ in range(_VIEWS if layout.laid is not None else 0):
+    if layout.laid is None:
+        return
+    for _ in range(_VIEWS):
         camera = choose_view(where, layout.stand, size_px=_SIZE_PX)
         corners = label.corners_px(camera, layout.laid.centre, layout.laid.axes)
         if (corners < 1).any() or (corners > [camera.width - 2, camera.height - 2]).any():
@@ -110,7 +112,7 @@ def main() -> None:
             groups=table["parcel"],
             cv=GroupKFold(5),
         )
-        off = np.exp(log_grams) - grams
+        off = np.exp(np.asarray(log_grams)) - grams
         print(f"| {told} | {100 * np.abs(off / grams).mean():.1f} % | {np.abs(off).mean() / 1000:.2f} kg |")
 
 
