@@ -296,7 +296,7 @@ def test_the_bundled_weight_model_admits_bfloat16() -> None:
     bundle = load_bundle(BUNDLED / "weight.onnx", engine="openvino-bf16", threads=1)  # its proof runs
 
     assert bundle.engine == "openvino-bf16"
-    assert bundle.bound("grams") < 0.2
+    assert bundle.bound("grams") < 0.4  # of noise; of photos 0.01 in the middle: docs/engines.md
 
 
 def test_cards_without_other_engines_are_read_as_before(tiny_weight_bundle: Path) -> None:

@@ -27,7 +27,7 @@ def test_one_step_lowers_the_loss() -> None:
         torch.randn(6, 2, 4),
         torch.zeros(6, 2, 0, 1, 1),
         torch.ones(6, 2, dtype=torch.bool),
-        torch.zeros(6, 2),
+        torch.zeros(6, 2, 5),
         torch.zeros(6, dtype=torch.long),
         torch.zeros(6, dtype=torch.long),
     )
