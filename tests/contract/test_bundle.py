@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from weft.bundle import CARD_KEY, PROOF_KEY, SEAL_HEAD, load_bundle, open_bundle, pack_proof, sealed
+from weft.bundle import BUNDLED, CARD_KEY, PROOF_KEY, SEAL_HEAD, load_bundle, open_bundle, pack_proof, sealed
 from weft.card import read_card
 from weft.errors import BundleError, CardError, ProofError, SealError, WrongTaskError
 
@@ -43,6 +43,24 @@ def test_a_sealed_bundle_loads_and_answers(tiny_weight_bundle: Path) -> None:
 
     assert answer["grams"] == pytest.approx([300])
     assert bundle.sha256 == tiny_weight_bundle.read_bytes()[-64:].decode()
+
+
+def test_who_does_not_know_where_a_mark_lies_leaves_it_out() -> None:
+    bundle = load_bundle(BUNDLED / "weight.onnx", task="weight", threads=1)
+    asked = {
+        "photos": np.random.default_rng(0).integers(0, 256, (1, 2, 3, 60, 80), np.uint8),
+        "size": np.array([[[60, 80], [60, 80]]]),
+        "mask": np.array([[True, True]]),
+        "mm_per_pixel": np.array([[2.0, 0.0]], np.float32),
+        "season": np.array([0]),
+        "wrap": np.array([0]),
+    }
+
+    unknown = bundle.run(asked | {"mark_at": np.zeros((1, 2, 3), np.float32)})
+    known = bundle.run(asked | {"mark_at": np.array([[[70, 50, 0.6], [0, 0, 0]]], np.float32)})
+
+    assert bundle.run(asked)["grams"] == unknown["grams"]
+    assert known["grams"] != pytest.approx(unknown["grams"], rel=0.01)
 
 
 def test_the_seal_is_the_hash_of_the_file_with_its_own_digits_zeroed(tiny_weight_bundle: Path) -> None:
