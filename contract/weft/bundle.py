@@ -73,13 +73,20 @@ class Bundle:
         Whoever asks a fibre bundle that takes a photo of a scan alone may leave the photo's inputs out, and
         `mark_at` whoever does not know where a mark lies.
         """
-        section, given = self.card.composition, inputs
-        if section is not None and section.photo is not None:
+        given, lacks = inputs, self.may_lack()
+        if "has_photo" in lacks:
             given = {**_NO_PHOTO, **inputs}
-        elif "mark_at" in self._takes and "mark_at" not in inputs:
+        elif "mark_at" in lacks and "mark_at" not in inputs:
             given = {**inputs, "mark_at": np.zeros((*inputs["mask"].shape, 3), np.float32)}
         fed = {name: value for name, value in given.items() if name in self._takes}
         return self._engine.run(fed, large=_is_large(fed))
+
+    def may_lack(self) -> tuple[str, ...]:
+        """The inputs that `run` fills where they are left out."""
+        section = self.card.composition
+        if section is not None and section.photo is not None:
+            return tuple(_NO_PHOTO)
+        return ("mark_at",) if "mark_at" in self._takes else ()
 
     def inputs(self) -> list[Port]:
         """Name, element type and shape of every graph input."""

@@ -27,7 +27,6 @@ _MODELS: Final = ("weight", "composition", "belt")
 _PHOTOS: Final = 32
 _SPECTRA: Final = 10_000
 _PIXELS: Final = 100_000
-_BESIDE: Final = ("photos", "size", "has_scan", "has_photo")  # a scan is asked without a photo's inputs
 
 
 @router.get("")
@@ -99,11 +98,7 @@ async def infer(request: Request, service: TheService, model: str, version: str 
 
 def _run(bundle: Bundle, model: str, body: bytes, header: str | None) -> tuple[bytes, int | None]:
     question, rest = read_question(body, header)
-    section = bundle.card.composition
-    beside = _BESIDE if section is not None and section.photo is not None else ("mark_at",)
-    inputs = read_inputs(
-        question, rest, ports(bundle.inputs()), beside
-    )  # `Bundle.run` fills what is left out
+    inputs = read_inputs(question, rest, ports(bundle.inputs()), bundle.may_lack())
     _CHECKS[model](bundle, inputs)
     outputs = _compute(bundle, inputs, question)
     told = {"model_name": model, "model_version": bundle.card.version, "parameters": _origin(bundle)}

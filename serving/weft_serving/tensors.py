@@ -106,7 +106,7 @@ def read_inputs(
     """
     names = [given.name for given in question.inputs]
     needed = {port.name: port for port in wanted}
-    if sorted([*names, *((set(optional) & set(needed)) - set(names))]) != sorted(needed):
+    if sorted([*names, *(set(optional) - set(names))]) != sorted(needed):
         raise InvalidRequestError(
             f"inputs are {', '.join(names)[:300]}, needed each once: {', '.join(needed)}; see its metadata"
         )
