@@ -110,6 +110,11 @@ def test_a_simulated_mark_of_unknown_place_is_refused_not_looked_for_in_vain(pho
 
     with pytest.raises(ManifestError, match="simulate the photos again"):
         PhotoShelf(captures, recipe)
+    unmarked = load_recipe(photos_recipe, ["data.marks=none"])
+    assert isinstance(unmarked, WeightRecipe)
+    shelf = PhotoShelf(captures, unmarked)  # the way out that the refusal names
+    shelf.look(quiet=True)
+    assert not shelf.scaled.any()
 
 
 @pytest.mark.parametrize("simulated", [True, False])

@@ -46,7 +46,8 @@ class PhotoShelf:
         frame = captures.manifest.frame
         self._files = [captures.manifest.file(path) for path in frame["path"]]
         self._hints = [_hint(recipe, kind, size) for kind, size in _marks(captures)]
-        self._simulated = _simulated_marks(captures)  # of the whole photo
+        wanted = recipe.data.marks != "none"
+        self._simulated = _simulated_marks(captures) if wanted else [None] * len(frame)  # of the whole photo
         have = manifest_bands(captures.manifest)
         self._order = [have.index(band) for band in recipe.model.bands]
         self._decode_px = recipe.data.decode_px
