@@ -98,8 +98,8 @@ def main() -> None:
     print(f"SIMULATED: {len(table)} views of {table['parcel'].nunique()} parcels, 5 folds by parcel\n")
     print("| told | MAPE | MAE |\n|---|---|---|")
     for told, columns in _TOLD.items():
-        # Its early stop is judged by views of parcels it has seen others of: it stops late, in every row alike.
-        # What is printed is of parcels it has never seen.
+        # Its early stop is judged by other views of parcels that it learns from, so it stops late, in every
+        # row alike. What is printed is of parcels it has never seen.
         net = MLPRegressor(
             hidden_layer_sizes=(128, 128),
             early_stopping=True,
